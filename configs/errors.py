@@ -1,0 +1,95 @@
+"""The one error tree: each error has its HTTP status and its gRPC code, and survives pickling."""
+
+from typing import ClassVar
+
+
+class MillraceError(Exception):
+    """Base of every error that Millrace raises on purpose. One positional argument: the message."""
+
+    http_status: ClassVar[int] = 500
+    grpc_code: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+    @property
+    def message(self) -> str:
+        """The text for the caller: it names the value, the limit and the remedy."""
+        return str(self.args[0])
+
+
+class ConfigError(MillraceError):
+    """What a user wrote in a configuration cannot work. The message lists every problem found."""
+
+
+class MissingExtra(MillraceError):
+    """A library of an optional extra is not installed. The message names the extra."""
+
+
+class ModelError(MillraceError):
+    """A model folder is missing, incomplete, unsafe or does not load."""
+
+
+class RequestError(MillraceError):
+    """The caller's fault."""
+
+    http_status = 400
+    grpc_code = "INVALID_ARGUMENT"
+
+
+class InvalidInput(RequestError):
+    """A request, or one row of it, is malformed or does not fit the graph's inputs.
+
+    A node may raise it too: then the request is refused with 400 instead of failing with 500.
+    """
+
+
+class TooLarge(RequestError):
+    """A request is larger than the gateway accepts."""
+
+    http_status = 413
+
+
+class UnsupportedMediaType(RequestError):
+    """The body's content type or encoding is not one that the route reads."""
+
+    http_status = 415
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the HTTP method does not."""
+
+    http_status = 405
+    grpc_code = "UNIMPLEMENTED"
+
+
+class NotFound(RequestError):
+    """Unknown model, version or path."""
+
+    http_status = 404
+    grpc_code = "NOT_FOUND"
+
+
+class Unsupported(MillraceError):
+    """A part of a protocol that this server does not implement."""
+
+    http_status = 501
+    grpc_code = "UNIMPLEMENTED"
+
+
+class NodeError(MillraceError):
+    """A node of the graph failed. The message names the node and its reason, never a stack trace."""
+
+
+class Unavailable(MillraceError):
+    """Not ready, draining or overloaded; the same request may succeed later."""
+
+    http_status = 503
+    grpc_code = "UNAVAILABLE"
+
+
+class DeadlineExceeded(MillraceError):
+    """The deadline passed before the answer was ready."""
+
+    http_status = 504
+    grpc_code = "DEADLINE_EXCEEDED"

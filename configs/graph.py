@@ -1,0 +1,250 @@
+"""The schema of a graph: what a user writes in `configs/<graph>.yaml`, or builds in Python."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from configs.tensors import TensorSpec
+
+NODE_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+GRAPH_NAME = r"^[a-zA-Z][a-zA-Z0-9_-]*$"
+
+NodeName = Annotated[str, Field(pattern=NODE_NAME)]
+Reference = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_-]*)?$",
+        description="A graph input (`image`) or a node's output (`scale.x`).",
+    ),
+]
+Callable_ = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z_][\w.]*:[a-zA-Z_][\w.]*$",
+        description="Import path `package.module:name`.",
+    ),
+]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Replicas(_Frozen):
+    """How many processes serve a placed node; Serve scales between `min` and `max` by load."""
+
+    min: int = Field(1, ge=1, description="Fewest replicas.")
+    max: int = Field(1, ge=1, description="Most replicas.")
+    target_ongoing_requests: float = Field(
+        8, gt=0, description="Requests in flight per replica that autoscaling aims at."
+    )
+    upscale_delay_s: float = Field(10, ge=0, description="Seconds of high load before replicas are added.")
+    downscale_delay_s: float = Field(120, ge=0, description="Seconds of low load before replicas are removed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_int(cls, value: Any) -> Any:
+        return {"min": value, "max": value} if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is greater than max {self.max}")
+        return self
+
+
+class Batch(_Frozen):
+    """How rows of concurrent requests are gathered for one call."""
+
+    max_rows: int = Field(64, ge=1, description="Most rows in one call.")
+
+
+class NodeBase(_Frozen):
+    """What every kind of node may say about where it runs."""
+
+    inputs: Any = Field(default_factory=dict, description="Input name → reference.")
+    outputs: dict[str, TensorSpec] | None = Field(
+        None, description="Outputs with datatype and shape, where the node's code or artifact does not declare them."
+    )
+    cpus: float | None = Field(None, gt=0, description="CPUs of each replica; more than the gateway's share places it.")
+    gpus: float = Field(0, ge=0, description="GPUs of each replica; a fraction shares one GPU. Placed when above 0.")
+    replicas: Replicas | None = Field(None, description="A number, or {min, max}. Placed when given.")
+    isolate: bool = Field(False, description="Run in a process of its own although nothing else asks for it.")
+    batch: Batch | None = Field(None, description="Batching of this node's calls.")
+
+    @property
+    def placed(self) -> bool:
+        """Whether this node asks for a stage deployment of its own, whatever the gateway's share of CPUs."""
+        return self.gpus > 0 or self.replicas is not None or self.isolate
+
+    def references(self) -> list[str]:
+        """All references this node reads, in order."""
+        found: list[str] = []
+        for value in self.inputs.values():
+            found.extend(value if isinstance(value, list) else [value])
+        return found
+
+
+class _OneReferenceEach(NodeBase):
+    inputs: dict[str, Reference] = Field(default_factory=dict, description="Input name → reference.")
+
+
+class CallNode(_OneReferenceEach):
+    """A function, class or coroutine of the user's: `call: package.module:name`."""
+
+    call: Callable_
+    with_: dict[str, Any] = Field(
+        default_factory=dict, alias="with", description="Keyword arguments of the class, or of each function call."
+    )
+
+
+class ModelNode(_OneReferenceEach):
+    """A model: `model: models/<name>`, the folder that holds its numbered versions."""
+
+    model: str = Field(min_length=1, description="Folder of the model, `models/<name>`; versions lie inside it.")
+    version: int | None = Field(None, ge=0, description="A fixed version instead of the newest.")
+    format: str | None = Field(
+        None, description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm or python; else detected."
+    )
+    trust: Literal["pickle"] | None = Field(
+        None, description="`pickle` allows joblib and pickle files, which can run any code when loaded."
+    )
+
+
+class EnsembleNode(NodeBase):
+    """Several nodes' answers made into one: `ensemble: mean`."""
+
+    ensemble: Literal["mean", "weighted_mean", "majority_vote", "max", "concat", "stacking"] | Callable_ = Field(
+        description="How members are combined; or an import path to a callable over the list of members."
+    )
+    inputs: dict[str, list[Reference]] = Field(description="`members`: the references to combine.")
+    weights: list[float] | None = Field(None, description="One weight a member, for `weighted_mean`.")
+    model: str | None = Field(None, description="For `stacking`: the model that takes all members, concatenated.")
+    trust: Literal["pickle"] | None = Field(None, description="As for a model node, for `stacking`.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        members = self.inputs.get("members", [])
+        if not members or len(self.inputs) != 1:
+            raise ValueError("an ensemble has one input, `members`, a list of at least one reference")
+        if (self.ensemble == "weighted_mean") != (self.weights is not None):
+            raise ValueError("`weights` goes with `ensemble: weighted_mean`, and only with it")
+        if self.weights is not None:
+            if len(self.weights) != len(members):
+                raise ValueError(f"{len(self.weights)} weights for {len(members)} members; give one a member")
+            if min(self.weights) < 0 or sum(self.weights) <= 0:
+                raise ValueError(f"weights {self.weights}: none may be negative and their sum must be positive")
+        if (self.ensemble == "stacking") != (self.model is not None):
+            raise ValueError("`model` goes with `ensemble: stacking`, and only with it")
+        return self
+
+
+class SwitchNode(_OneReferenceEach):
+    """Sends each row one of several ways; nodes that only one case needs run for that case's rows only.
+
+    `switch: confidence` sends rows whose largest score is at least `with.threshold` to the case
+    `confident` and the others to `rest`. A callable gets the inputs and returns one case name a row
+    (or one bool a row: cases `true` and `false`).
+    """
+
+    switch: Literal["confidence"] | Callable_
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with", description="Arguments, e.g. {threshold: 0.9}.")
+    cases: dict[
+        Annotated[str, BeforeValidator(lambda v: str(v).lower() if isinstance(v, bool) else v)], dict[str, Reference]
+    ] = Field(min_length=1, description="Case → {output name: reference}; every case gives the same outputs.")
+
+    @model_validator(mode="after")
+    def _same_outputs(self) -> Self:
+        names = {case: sorted(outputs) for case, outputs in self.cases.items()}
+        if len({tuple(outputs) for outputs in names.values()}) > 1:
+            raise ValueError(f"every case must give the same outputs, but they give {names}")
+        if self.switch == "confidence":
+            if set(self.cases) != {"confident", "rest"}:
+                raise ValueError(f"`switch: confidence` has the cases confident and rest, not {sorted(self.cases)}")
+            if set(self.with_) != {"threshold"} or not isinstance(self.with_["threshold"], int | float):
+                raise ValueError("`switch: confidence` needs `with: {threshold: <number>}` and nothing else")
+            if set(self.inputs) != {"scores"}:
+                raise ValueError("`switch: confidence` has one input, `scores`")
+        return self
+
+    def references(self) -> list[str]:
+        """Inputs of the decision, then what each case reads."""
+        return [*super().references(), *(ref for case in self.cases.values() for ref in case.values())]
+
+
+class SubgraphNode(_OneReferenceEach):
+    """Another graph used as one node: `graph: configs/other.yaml`."""
+
+    graph: str = Field(min_length=1, description="Path of the other graph's YAML file.")
+
+
+_KINDS: dict[str, type[NodeBase]] = {
+    "call": CallNode,
+    "model": ModelNode,
+    "ensemble": EnsembleNode,
+    "switch": SwitchNode,
+    "graph": SubgraphNode,
+}
+
+
+def node_class(fields: Mapping[str, Any]) -> type[NodeBase]:
+    """The class of a node by the one kind key it has. Raises ValueError if it has none or several."""
+    kinds = [kind for kind in _KINDS if kind in fields]
+    if "ensemble" in kinds:  # `model` is also a field of a stacking ensemble
+        kinds = [kind for kind in kinds if kind != "model"]
+    if len(kinds) != 1:
+        has = f"has {' and '.join(kinds)}" if kinds else "has none of them"
+        raise ValueError(f"a node has exactly one of the keys {', '.join(_KINDS)}; this one {has}")
+    return _KINDS[kinds[0]]
+
+
+def _parse_node(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return node_class(value).model_validate(value)
+    return value
+
+
+Node = Annotated[
+    CallNode | ModelNode | EnsembleNode | SwitchNode | SubgraphNode,
+    BeforeValidator(_parse_node),
+    PlainSerializer(lambda node: node.model_dump(by_alias=True, exclude_unset=True)),
+]
+
+
+class NodeOverride(_Frozen):
+    """What a profile may change of a node: where it runs, never what it computes."""
+
+    cpus: float | None = Field(None, gt=0)
+    gpus: float | None = Field(None, ge=0)
+    replicas: Replicas | None = None
+    isolate: bool | None = None
+    batch: Batch | None = None
+
+
+class GraphConfig(_Frozen):
+    """A named graph: typed inputs, nodes that refer to each other by name, and outputs."""
+
+    name: str = Field(pattern=GRAPH_NAME, description="Name of the graph: its path and its model name for clients.")
+    description: str = Field("", description="Shown in OpenAPI and by `millrace explain`.")
+    inputs: dict[NodeName, TensorSpec] = Field(min_length=1, description="What a request must carry.")
+    nodes: dict[NodeName, Node] = Field(min_length=1, description="The steps, in any order.")
+    outputs: dict[NodeName, Reference] = Field(min_length=1, description="Output name → reference.")
+    batch: Batch = Field(default_factory=Batch, description="Batching of the nodes that run in the gateway.")
+    profiles: dict[str, dict[NodeName, NodeOverride]] = Field(
+        default_factory=dict,
+        description="Profile → node → other placement, e.g. `cpu: {cnn: {gpus: 0}}` for machines without a GPU.",
+    )
+
+    def with_profile(self, profile: str) -> "GraphConfig":
+        """This graph with the placement of `profile`; unchanged if it has no such profile."""
+        overrides = self.profiles.get(profile, {})
+        nodes = {
+            name: node.model_copy(update=_set_fields(overrides[name])) if name in overrides else node
+            for name, node in self.nodes.items()
+        }
+        return self.model_copy(update={"nodes": nodes})
+
+
+def _set_fields(override: NodeOverride) -> dict[str, Any]:
+    return {field: getattr(override, field) for field in override.model_fields_set}
