@@ -1,0 +1,156 @@
+"""The arguments of our application in `serve_config.yaml`, and a strict check of that whole file."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from configs.documents import Document, Path_, read_document
+from configs.graph import Replicas
+from configs.problems import Problem
+from configs.ray_serve import ServeConfig
+from configs.translate import translate
+
+IMPORT_PATH = "deployments.app:build"
+"""Ray's `import_path` of our application."""
+
+
+class GatewayArgs(BaseModel):
+    """Size of the gateway: the deployment that decodes requests and runs the graphs' inline nodes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicas: Replicas = Field(default_factory=Replicas, description="A number, or {min, max}.")
+    cpus: float = Field(1, gt=0, description="CPUs of each gateway replica: its share for inline nodes.")
+    threads: int = Field(1, ge=1, description="Threads that one model call may use inside its framework.")
+    max_ongoing_requests: int = Field(
+        1000, ge=1, description="Requests that one replica works on at a time; more than these wait or are refused."
+    )
+
+
+def _unique(paths: list[str]) -> list[str]:
+    repeated = sorted({path for path in paths if paths.count(path) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)}: named more than once; name each graph once")
+    return paths
+
+
+class AppArgs(BaseModel):
+    """`args` of an application with `import_path: deployments.app:build`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    graphs: Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_unique)] = Field(
+        min_length=1, description="Paths of the graphs' YAML files."
+    )
+    profile: str = Field(
+        "auto", min_length=1, description="Placement profile of the graphs; `auto`: `cpu` where the cluster has no GPU."
+    )
+    root: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder that relative paths start from; else the working directory if it has the graphs' files, "
+        "else the checkout.",
+    )
+    revision: str = Field(
+        "", description="Any text; changing it makes a redeploy restart the gateway although nothing else changed."
+    )
+    gateway: GatewayArgs = Field(default_factory=GatewayArgs, description="Size of the gateway.")
+    max_request_bytes: int = Field(64 << 20, ge=1, description="Largest request body in bytes; 64 MiB by default.")
+    name: str = Field("millrace", min_length=1, description="Server name in the metadata of the v2 protocol.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
+
+
+def find_root(root: str | None, graphs: Sequence[str]) -> Path:
+    """The folder that relative paths start from, as `AppArgs.root` describes."""
+    if root is not None:
+        return Path(root).absolute()
+    here = Path.cwd()
+    return here if all((here / graph).is_file() for graph in graphs) else Path(__file__).parents[1]
+
+
+def lint_serve_config(path: Path) -> list[Problem]:
+    """All problems of a `serve_config.yaml`, in the order of their lines; none if Serve will read it as written.
+
+    Serve ignores unknown keys; here they are problems, at every level. Graph files must exist but are not opened.
+    """
+    document = read_document(path)
+    if isinstance(document, Problem):
+        return [document]
+    problems = [*document.problems, *_invalid(document, ServeConfig, document.data, ())]
+    problems += _same_port(document)
+    applications = [(place, item) for place, item in _items(document.data, "applications", ())]
+    problems += _repeated(document, applications, "name", "default")
+    problems += _repeated(document, applications, "route_prefix", "/")
+    for place, application in applications:
+        problems += _repeated(document, list(_items(application, "deployments", place)), "name", None)
+        if str(application.get("import_path")).replace(":", ".") == IMPORT_PATH.replace(":", "."):
+            problems += _our_args(document, place, application)
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _invalid(document: Document, model: type[BaseModel], data: Any, place: Path_) -> list[Problem]:
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        return translate(error, model, document, place)
+    return []
+
+
+def _items(parent: dict[Any, Any], key: str, place: Path_) -> Iterator[tuple[Path_, dict[Any, Any]]]:
+    """The mappings in the list `parent[key]`, each with its path; what has another type the schema reports."""
+    items = parent.get(key)
+    for index, item in enumerate(items if isinstance(items, list) else []):
+        if isinstance(item, dict):
+            yield (*place, key, index), item
+
+
+def _repeated(
+    document: Document, items: list[tuple[Path_, dict[Any, Any]]], key: str, default: str | None
+) -> Iterator[Problem]:
+    seen: dict[str, Path_] = {}
+    for place, item in items:
+        value = item.get(key, default)
+        if isinstance(value, str) and value in seen:
+            line = document.line_of(seen[value])
+            message = f"the same {key} as the entry on line {line}"
+            yield document.problem((*place, key), message, value, f"give each its own {key}")
+        elif isinstance(value, str):
+            seen[value] = place
+
+
+def _same_port(document: Document) -> Iterator[Problem]:
+    http, grpc = document.data.get("http_options"), document.data.get("grpc_options")
+    if not isinstance(grpc, dict) or not grpc:
+        return
+    port = http.get("port", 8000) if isinstance(http, dict) else 8000
+    if grpc.get("port", 9000) == port:
+        field = ("grpc_options", "port")
+        yield document.problem(field, "HTTP listens on this port too", port, "give gRPC another port, e.g. 9000")
+
+
+def _our_args(document: Document, place: Path_, application: dict[Any, Any]) -> Iterator[Problem]:
+    args = application.get("args", {})
+    if not isinstance(args, dict):
+        return  # the schema reports it
+    place = (*place, "args")
+    yield from _invalid(document, AppArgs, args, place)
+    graphs = args.get("graphs")
+    named = [graph if isinstance(graph, str) else "" for graph in graphs] if isinstance(graphs, list) else []
+    folder = _folder(args.get("root"), application.get("runtime_env"), [graph for graph in named if graph])
+    for index, graph in enumerate(named):
+        if graph and folder is not None and not (folder / graph).is_file():
+            remedy = f"looked for in {folder}; correct the path, or set `root` to the folder that it starts from"
+            yield document.problem((*place, "graphs", index), "no such file", graph, remedy)
+
+
+def _folder(root: Any, runtime_env: Any, graphs: Sequence[str]) -> Path | None:
+    """Where graph files should be; None if that is not on this machine (a remote `working_dir`)."""
+    uri = runtime_env.get("working_dir") if isinstance(runtime_env, dict) else None
+    root = root if isinstance(root, str) else None
+    if not isinstance(uri, str):
+        return find_root(root, graphs)
+    if not uri.startswith("local:///"):
+        return None
+    return Path(uri.removeprefix("local://")) / (root or "")
