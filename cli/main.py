@@ -1,0 +1,154 @@
+"""The `millrace` command: check, explain and run graphs."""
+
+import json
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from configs.errors import ConfigError, MillraceError
+from configs.loader import graph_json_schema
+from configs.serve import find_root, lint_serve_config
+
+app = typer.Typer(
+    help="Millrace: describe a graph of models once; serve it over HTTP, gRPC and Python handles on Ray Serve.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+Profile = Annotated[str, typer.Option(help="Placement profile of the graph, e.g. `cpu`.")]
+Root = Annotated[Path | None, typer.Option(help="Folder that relative model paths start from (default: here).")]
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a graph's YAML file, for editors."""
+    print(json.dumps(graph_json_schema(), indent=2))
+
+
+@app.command()
+def version() -> None:
+    """Print Millrace's version."""
+    print(installed_version("millrace"))
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Serve configs (with `applications:`) and graph files.")],
+    profile: Profile = "",
+    root: Root = None,
+) -> None:
+    """Check files strictly, without starting anything. Exit code 1 if anything is wrong.
+
+    Serve itself ignores unknown keys; here they are errors.
+    """
+    failed = 0
+    for file in files:
+        problems = _problems(file, profile, root)
+        failed += bool(problems)
+        if problems:
+            err.print(f"[red]✗[/red] {file}", highlight=False)
+            err.print(problems, markup=False, highlight=False, soft_wrap=True)
+        else:
+            out.print(f"[green]✓[/green] {file}", highlight=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def explain(
+    file: Annotated[Path, typer.Argument(help="A graph's YAML file.")],
+    svg: Annotated[Path | None, typer.Option(help="Also draw the stages into this SVG file.")] = None,
+    profile: Profile = "",
+    root: Root = None,
+    gateway_cpus: Annotated[float, typer.Option(help="CPUs of a gateway replica, as in the serve config.")] = 1.0,
+) -> None:
+    """Show what a graph becomes: which nodes run inline, which are placed, hops, GPUs, replicas."""
+    from graphs import picture
+    from graphs.check import check_file
+    from graphs.explain import describe_step, longest_hops, stages
+    from graphs.plan import compile_plan
+
+    checked = check_file(file, find_root(str(root) if root else None, [str(file)]), profile)
+    plan = compile_plan(checked.flat, gateway_cpus)
+    table = Table(title=f"graph {plan.graph.name}", title_justify="left")
+    for column in ("stage", "nodes", "CPUs", "GPUs", "replicas", "max rows", "why"):
+        table.add_column(column, overflow="fold")
+    for row in stages(plan, gateway_cpus):
+        nodes = ", ".join(row.nodes)
+        table.add_row(row.stage, nodes, f"{row.cpus:g}", f"{row.gpus:g}", row.replicas, str(row.max_rows), row.note)
+    out.print(table)
+    out.print(f"hops in a row: {longest_hops(plan)}", highlight=False)
+    for number, step in enumerate(plan.steps, 1):
+        out.print(f"  {number}. {describe_step(step)}", highlight=False, markup=False)
+    if svg is not None:
+        svg.write_text(picture.svg(plan), encoding="utf-8")
+        out.print(f"picture: {svg}", highlight=False)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="The serve config.")] = Path("serve_config.yaml"),
+    proxy: Annotated[str, typer.Option(help="`haproxy` (fast) or `python` (Ray's own proxy).")] = "haproxy",
+) -> None:
+    """Start a local Ray cluster and serve a config on it; Ctrl-C stops everything it started, and nothing else."""
+    from cluster.local import run_local
+
+    if proxy not in ("haproxy", "python"):
+        raise ConfigError(f"--proxy {proxy}: use `haproxy` or `python`")
+    problems = _problems(config, "", None)
+    if problems:
+        raise ConfigError(problems)
+    raise typer.Exit(run_local(config, haproxy=proxy == "haproxy"))
+
+
+def _problems(file: Path, profile: str, root: Path | None) -> str:
+    """What is wrong with a serve config and its graphs, or with one graph; empty if nothing."""
+    from configs.documents import load_document
+    from graphs.check import check_file
+
+    try:
+        document = load_document(file)
+        if "applications" not in document.data:
+            check_file(file, find_root(str(root) if root else None, [str(file)]), profile)
+            return ""
+        problems = lint_serve_config(file)
+        if problems:
+            return "\n".join(map(str, problems))
+        return "\n".join(_graph_problems(document.data["applications"], profile))
+    except ConfigError as error:
+        return error.message
+
+
+def _graph_problems(applications: list[dict[str, dict[str, object]]], profile: str) -> list[str]:
+    from configs.serve import IMPORT_PATH, AppArgs
+    from graphs.check import check_file
+
+    found: list[str] = []
+    for application in applications:
+        if application.get("import_path") != IMPORT_PATH:
+            continue
+        args = AppArgs.model_validate(application.get("args", {}))
+        root = find_root(args.root, args.graphs)
+        for graph in args.graphs:
+            try:
+                check_file(root / graph, root, profile or ("" if args.profile == "auto" else args.profile))
+            except ConfigError as error:
+                found.append(error.message)
+    return found
+
+
+def main() -> None:
+    """Entry point: an expected error is one message and exit code 1, never a stack trace."""
+    try:
+        app()
+    except MillraceError as error:
+        err.print("[red]error:[/red]", end=" ")
+        err.print(error.message, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

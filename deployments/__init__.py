@@ -1,0 +1,1 @@
+"""What runs as Ray Serve deployments: gateway, stage, control. The rooms below do not know Ray."""

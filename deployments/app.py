@@ -1,0 +1,74 @@
+"""The Serve application: what `import_path: deployments.app:build` in a serve config makes of its args."""
+
+from pathlib import Path
+
+import ray
+from ray import serve
+
+from configs.errors import ConfigError
+from configs.serve import AppArgs, find_root
+from deployments.control import Control
+from deployments.gateway import Gateway
+from deployments.service import GraphSpec
+from deployments.settings import CONTROL_OPTIONS, gateway_options
+from deployments.stage import StageSpec
+from graphs.check import CheckedGraph, check_file
+from graphs.plan import is_placed
+from servables.store import find_version
+
+
+def build(args: AppArgs) -> serve.Application:
+    """Check the graphs and bind gateway and control.
+
+    Raises:
+        ConfigError: every problem of every graph; Serve shows it as the reason of the failed deployment.
+    """
+    root = find_root(args.root, args.graphs)
+    profile = args.profile if args.profile != "auto" else ("gpu" if _has_gpu() else "cpu")
+    checked = check_all([root / path for path in args.graphs], root, profile)
+    stages = [stage for graph in checked for stage in stage_specs(graph, args.gateway.cpus)]
+    specs = [GraphSpec(graph.flat, root, args.gateway.cpus, args.gateway.threads) for graph in checked]
+    control = serve.deployment(Control, name="control").options(**CONTROL_OPTIONS).bind(stages)
+    options = gateway_options(args.gateway.replicas, args.gateway.cpus, args.gateway.max_ongoing_requests)
+    gateway = serve.deployment(serve.ingress()(Gateway), name="gateway").options(**options)
+    return gateway.bind(specs, control, args)
+
+
+def check_all(paths: list[Path], root: Path, profile: str) -> list[CheckedGraph]:
+    """Check several graphs. Raises ConfigError with the problems of all of them."""
+    checked, errors = [], []
+    for path in paths:
+        try:
+            checked.append(check_file(path, root, profile))
+        except ConfigError as error:
+            errors.append(error.message)
+    names = [graph.flat.name for graph in checked]
+    errors += [f"graph {name} is defined twice; give each its own name" for name in {*names} if names.count(name) > 1]
+    if errors:
+        raise ConfigError("\n".join(errors))
+    return checked
+
+
+def stage_specs(graph: CheckedGraph, gateway_cpus: float) -> list[StageSpec]:
+    """The stages that a graph's placed nodes need."""
+    return [
+        StageSpec(
+            graph.flat.name,
+            node,
+            _version(graph, name),
+            graph.root,
+            node.config.batch or graph.flat.config.batch,
+        )
+        for name, node in graph.flat.nodes.items()
+        if is_placed(node, gateway_cpus)
+    ]
+
+
+def _version(graph: CheckedGraph, node: str) -> str:
+    config = graph.flat.nodes[node].config
+    model = getattr(config, "model", None)
+    return str(find_version(graph.root / model, getattr(config, "version", None)).number) if model else ""
+
+
+def _has_gpu() -> bool:
+    return ray.cluster_resources().get("GPU", 0) > 0

@@ -1,0 +1,78 @@
+"""The gateway: the ingress deployment that decodes requests, runs the graphs and encodes the answers."""
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from ray.serve.handle import DeploymentHandle
+
+from configs.errors import MillraceError
+from configs.serve import AppArgs
+from configs.tensors import Rows, Signature
+from deployments.answering import Answering, Stopwatch
+from deployments.grpc_door import GrpcDoor
+from deployments.http import HttpDoor
+from deployments.protocols.request import InferRequest, check_rows
+from deployments.recorder import Recorder
+from deployments.service import GraphSpec, start_service
+
+logger = logging.getLogger("ray.serve")
+
+
+class Gateway(GrpcDoor):
+    """Serves one or several graphs. Ready only when every node of every graph is loaded.
+
+    Args:
+        graphs: the checked graphs.
+        control: brings the placed nodes up; asked once, at the start.
+        args: the application's arguments.
+    """
+
+    async def __init__(self, graphs: Sequence[GraphSpec], control: DeploymentHandle, args: AppArgs) -> None:
+        routes: dict[tuple[str, str], str] = await control.routes.remote()
+        services = {}
+        for spec in graphs:
+            name = spec.flat.name
+            applications = {node: app for (graph, node), app in routes.items() if graph == name}
+            services[name] = await start_service(spec, applications)
+        versions = {(name, node): v for name, service in services.items() for node, v in service.versions.items()}
+        waiting = {name: (lambda executor=service.executor: executor.waiting) for name, service in services.items()}
+        self.answering = Answering(services, Recorder(versions, waiting))
+        self.server = (args.name, version("millrace"))
+        self._max_request_bytes = args.max_request_bytes
+        logging.getLogger("ray.serve").setLevel(args.log_level)
+
+    async def __serve_build_asgi_app__(self) -> HttpDoor:  # noqa: N807  (Serve's name for a late-bound ASGI app)
+        """What Serve runs for HTTP requests."""
+        return HttpDoor(self.answering, *self.server, self._max_request_bytes)
+
+    async def infer(self, graph: str, rows: Rows) -> Rows | MillraceError:
+        """For handles: outputs of a graph for arrays. Errors are returned: raised, Ray would wrap them."""
+        watch = Stopwatch.start(self.answering.recorder, "handle")
+        try:
+            service = self.answering.service(graph)
+            check_rows(rows, service.signature.inputs or {})
+            answer = await self.answering.infer(service, InferRequest(graph, "", "", rows, {}, None, False))
+        except MillraceError as error:
+            watch.failed(graph, error, error.grpc_code)
+            return error
+        watch.answered(graph, answer.nodes)
+        return answer.outputs
+
+    async def describe(self, graph: str) -> Signature | MillraceError:
+        """For handles: inputs and outputs of a graph."""
+        try:
+            return self.answering.service(graph).signature
+        except MillraceError as error:
+            return error
+
+    async def check_health(self) -> None:
+        """Called by Serve on the event loop: an answer proves that the loop runs."""
+
+    async def __del__(self) -> None:
+        """Called by Serve when the replica stops, after its requests are answered."""
+        answering = getattr(self, "answering", None)  # absent if __init__ failed
+        if answering is not None:
+            await answering.recorder.close()
+            for service in answering.services.values():
+                service.executor.close()

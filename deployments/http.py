@@ -1,0 +1,239 @@
+"""The HTTP door: an ASGI application over the graphs of one gateway."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+
+from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge, UnsupportedMediaType
+from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
+from deployments.protocols import openapi, plain, v2_json
+from deployments.service import GraphService
+from monitoring.server_timing import server_timing
+
+logger = logging.getLogger("ray.serve")
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+BINARY: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
+HTML: tuple[bytes, bytes] = (b"content-type", b"text/html; charset=utf-8")
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer on its way out."""
+
+    body: bytes
+    headers: Headers = field(default_factory=lambda: [JSON])
+    status: int = 200
+
+
+@dataclass(slots=True)
+class Request:
+    """A request whose body has arrived."""
+
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class HttpDoor:
+    """Open Inference Protocol v2, plain JSON, OpenAPI.
+
+    Args:
+        answering: runs the graphs.
+        server_name: the name in v2's server metadata.
+        server_version: Millrace's version.
+        max_request_bytes: largest body that is read.
+    """
+
+    # Serve asks every ingress application for its routes on each request; with none it asks no further.
+    routes: tuple[()] = ()
+    router = SimpleNamespace(redirect_slashes=False)
+
+    def __init__(self, answering: Answering, server_name: str, server_version: str, max_request_bytes: int) -> None:
+        self._answering = answering
+        self._server = (server_name, server_version)
+        self._max_bytes = max_request_bytes
+        self._handlers: dict[str, dict[str, Handler]] = {}
+        self._add_server_routes()
+        for service in answering.services.values():
+            self._add_graph_routes(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (or the lifespan protocol)."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+            return
+        response = await self._respond(scope, receive)
+        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        body = b"" if scope["method"] == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        try:
+            handler = self._find(scope)
+            headers = dict(scope["headers"])
+            return await handler(Request(headers, await self._body(headers, receive)))
+        except MillraceError as error:
+            return _error(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the edge of the replica: an answer for the caller, the stack trace for the log
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            return _error(MillraceError(f"internal error ({type(error).__name__}); the server's log has the details"))
+
+    def _find(self, scope: Scope) -> Handler:
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "")
+        if root and path.startswith(root):
+            path = path[len(root) :]
+        methods = self._handlers.get(path) or self._handlers.get(path.rstrip("/"))
+        if methods is None:
+            raise self._unknown(path)
+        handler = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
+        if handler is None:
+            raise MethodNotAllowed(f"{scope['method']} {path} is not allowed; use {' or '.join(sorted(methods))}")
+        return handler
+
+    def _unknown(self, path: str) -> NotFound:
+        parts = path.strip("/").split("/")
+        if parts[:2] == ["v2", "models"] and len(parts) > 2:
+            try:
+                self._answering.service(parts[2], parts[4] if len(parts) > 4 and parts[3] == "versions" else "")
+            except NotFound as error:
+                return error
+        graphs = ", ".join(f"/{name}" for name in sorted(self._answering.services))
+        return NotFound(f"no such path: {path[:200]}; graphs are at {graphs}, the v2 protocol below /v2, help at /docs")
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            raise self._too_large(int(declared))
+        encoding = headers.get(b"content-encoding", b"identity")
+        if encoding not in (b"", b"identity"):
+            raise UnsupportedMediaType(f"content-encoding {encoding.decode('latin-1')[:50]!r} is not supported; send plain")
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+        chunks, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large(size)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(
+            f"the body has at least {size} bytes, more than the {self._max_bytes} accepted; "
+            f"send fewer rows, or raise `max_request_bytes` in the serve config"
+        )
+
+    def _add(self, method: str, path: str, handler: Handler) -> None:
+        self._handlers.setdefault(path, {})[method] = handler
+
+    def _add_document(self, path: str, document: object, status: int = 200) -> None:
+        body = orjson.dumps(document)
+
+        async def handler(request: Request) -> Response:
+            return Response(body, status=status)
+
+        self._add("GET", path, handler)
+
+    def _add_server_routes(self) -> None:
+        services = self._answering.services
+        self._add_document("/v2", v2_json.server_metadata(*self._server))
+        self._add_document("/v2/health/live", {"live": True})
+        self._add_document("/v2/health/ready", {"ready": True})
+        self._add_document("/v2/models", {"models": sorted(services)})
+        graphs = [(service.name, service.description, service.signature) for service in services.values()]
+        self._add_document("/openapi.json", openapi.openapi_document(graphs, self._server[1]))
+        page = openapi.docs_page("openapi.json").encode()
+
+        async def docs(request: Request) -> Response:
+            return Response(page, [HTML])
+
+        async def index(request: Request) -> Response:
+            return Response(b"", [(b"location", b"docs")], 307)
+
+        self._add("GET", "/docs", docs)
+        self._add("GET", "/", index)
+        self._add("GET", "", index)
+
+    def _add_graph_routes(self, service: GraphService) -> None:
+        metadata = v2_json.model_metadata(service.name, [GRAPH_VERSION], service.signature)
+        for base in (f"/v2/models/{service.name}", f"/v2/models/{service.name}/versions/{GRAPH_VERSION}"):
+            self._add_document(base, metadata)
+            self._add_document(f"{base}/ready", {"name": service.name, "ready": True})
+            self._add("POST", f"{base}/infer", self._v2_infer(service))
+        self._add_document(f"/{service.name}", metadata)
+        self._add("POST", f"/{service.name}", self._plain_infer(service))
+
+    def _v2_infer(self, service: GraphService) -> Handler:
+        async def handler(http: Request) -> Response:
+            watch = Stopwatch.start(self._answering.recorder, "v2-http")
+            try:
+                length = http.headers.get(b"inference-header-content-length")
+                request = v2_json.decode_infer(
+                    http.body, length and length.decode("latin-1"), service.signature, service.name, GRAPH_VERSION
+                )
+                answer = await self._answering.infer(service, request)
+                body, header = v2_json.encode_infer(request, answer.outputs, service.name, GRAPH_VERSION)
+            except MillraceError as error:
+                watch.failed(service.name, error, str(error.http_status))
+                raise
+            timing = server_timing(answer.nodes, watch.answered(service.name, answer.nodes))
+            headers = [JSON if header is None else BINARY, (b"server-timing", timing.encode())]
+            if header is not None:
+                headers.append((b"inference-header-content-length", b"%d" % header))
+            return Response(body if isinstance(body, bytes) else b"".join(body), headers)
+
+        return handler
+
+    def _plain_infer(self, service: GraphService) -> Handler:
+        async def handler(http: Request) -> Response:
+            watch = Stopwatch.start(self._answering.recorder, "json")
+            try:
+                content_type = http.headers.get(b"content-type", b"").decode("latin-1")
+                request = plain.decode(http.body, content_type, service.signature)
+                answer = await self._answering.infer(service, request)
+                body = plain.encode(request, answer.outputs)
+            except MillraceError as error:
+                watch.failed(service.name, error, str(error.http_status))
+                raise
+            timing = server_timing(answer.nodes, watch.answered(service.name, answer.nodes))
+            return Response(body, [JSON, (b"server-timing", timing.encode())])
+
+        return handler
+
+
+def _error(error: MillraceError) -> Response:
+    return Response(orjson.dumps({"error": error.message}), status=error.http_status)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,1 @@
+"""Protocol codecs: bytes to checked rows and back, without Ray and without a web framework."""

@@ -1,0 +1,104 @@
+"""A placed node in a process of its own: loads it, batches its calls."""
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray import serve
+
+from configs.errors import MillraceError
+from configs.graph import Batch, Replicas
+from configs.tensors import Rows, Signature
+from deployments.settings import stage_options
+from graphs.batcher import Batcher, BatchTiming
+from graphs.flat import FlatNode
+from graphs.instances import load_instance
+from graphs.segment import call_node
+from servables.base import LoadOptions
+
+Answer = tuple[Rows, BatchTiming] | MillraceError
+"""A stage returns its errors: raised through a handle they would arrive wrapped, with a stack trace."""
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """Everything that decides a stage: two stages with equal specs need not be deployed twice."""
+
+    graph: str
+    node: FlatNode
+    version: str
+    root: Path
+    batch: Batch
+
+    @property
+    def cpus(self) -> float:
+        """CPUs that Ray books for each replica."""
+        return self.node.config.cpus or 1.0
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that Ray books for each replica; below 1 it is also the share of GPU memory."""
+        return self.node.config.gpus
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """How the stage loads its servable."""
+        device = "cuda:0" if self.gpus else "cpu"
+        return LoadOptions(device=device, gpu_fraction=min(self.gpus, 1.0), threads=max(1, math.floor(self.cpus)))
+
+    def application(self, owner: str) -> str:
+        """Name of the Serve application: owner, graph, node, version and a digest of the rest."""
+        config = self.node.config.model_dump_json(by_alias=True)
+        digest = hashlib.sha256(f"{config}{self.root}{self.batch}".encode()).hexdigest()[:8]
+        node = self.node.name.replace("/", "-")
+        return f"{owner}.{self.graph}.{node}.{self.version or 'code'}-{digest}"
+
+
+@dataclass(frozen=True)
+class StageDescription:
+    """What a gateway must know of a running stage."""
+
+    signature: Signature
+    version: str
+
+
+class Stage:
+    """One node, loaded and warmed up in `__init__`. Reached by handle."""
+
+    def __init__(self, spec: StageSpec) -> None:
+        self._instance = load_instance(spec.node, spec.root, spec.load_options)
+        self._instance.warmup()
+        self._batcher: Batcher[str] = Batcher(self._call, spec.batch.max_rows, spec.node.name)
+
+    async def run(self, rows: Rows, count: int) -> Answer:
+        """Outputs of the node for `count` rows, or the error that the node answers with."""
+        try:
+            return await self._batcher(rows, count)
+        except MillraceError as error:
+            return error
+
+    async def describe(self) -> StageDescription:
+        """The loaded node's signature and version."""
+        return StageDescription(self._instance.signature, self._instance.version)
+
+    async def check_health(self) -> None:
+        """Called by Serve on the event loop: an answer proves that the loop runs."""
+
+    def _call(self, rows: Rows, count: int) -> tuple[Rows, dict[str, float]]:
+        started = time.perf_counter()
+        outputs = call_node(self._instance, rows, count)
+        return outputs, {self._instance.name: time.perf_counter() - started}
+
+    def __del__(self) -> None:
+        """Called by Serve when the replica stops, after its requests are answered."""
+        self._batcher.close()
+        self._instance.close()
+
+
+def stage_application(spec: StageSpec) -> serve.Application:
+    """The Serve application of a placed node."""
+    replicas = spec.node.config.replicas or Replicas()
+    options = stage_options(replicas, spec.cpus, spec.gpus)
+    return serve.deployment(Stage, name="stage").options(**options).bind(spec)

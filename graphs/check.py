@@ -1,0 +1,189 @@
+"""Everything that can be known to be wrong with a graph before anything starts, all at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.documents import Document, load_document
+from configs.errors import ConfigError, ModelError
+from configs.graph import CallNode, EnsembleNode, GraphConfig, ModelNode, NodeBase, SwitchNode
+from configs.loader import load_graph, parse_graph
+from configs.problems import Problem, config_error, nearest
+from configs.tensors import Signature
+from graphs.callables import declared_signature, import_callable
+from graphs.flat import Edge, FlatGraph, FlatNode, flatten
+from graphs.order import topological
+from graphs.typing import TypedGraph, infer
+from servables.store import find_version
+
+
+@dataclass(frozen=True)
+class CheckedGraph:
+    """A graph in which nothing is known to be wrong. Model signatures are not read yet."""
+
+    flat: FlatGraph
+    typed: TypedGraph
+    root: Path
+    """The folder that relative paths of models and sub-graphs start from."""
+
+
+def check_file(path: Path, root: Path, profile: str = "") -> CheckedGraph:
+    """Load and check a graph's YAML file. Raises ConfigError that lists every problem, with lines."""
+    document = load_document(path)
+    return check_graph(parse_graph(document).with_profile(profile), root, document)
+
+
+def check_graph(config: GraphConfig, root: Path, document: Document | None = None) -> CheckedGraph:
+    """Check a graph.
+
+    Args:
+        root: the folder that relative paths of models and sub-graphs start from.
+        document: where the graph was read from, for line numbers.
+
+    Raises:
+        ConfigError: lists every problem found.
+    """
+    document = document or Document(Path(f"<graph {config.name}>"), {}, {})
+    try:
+        flat = flatten(config, lambda path: load_graph(root / path))
+    except ConfigError as error:
+        raise config_error([document.problem(("nodes",), error.message)]) from None
+    problems = [*_structure(flat, document), *_code(flat, document), *_models(flat, document, root)]
+    if problems:
+        raise config_error(problems)
+    typed = infer(flat, _order(flat), static_signature)
+    if typed.complaints:
+        raise config_error([document.problem(_field(node, field), text) for node, field, text in typed.complaints])
+    return CheckedGraph(flat, typed, root)
+
+
+def static_signature(node: FlatNode) -> Signature:
+    """What a node's code declares without being constructed; unknown for models."""
+    for path in _code_paths(node.config):
+        if isinstance(node.config, SwitchNode):
+            return Signature()
+        return declared_signature(import_callable(path).target, path)
+    return Signature()
+
+
+def _order(flat: FlatGraph) -> list[str]:
+    reads = {name: {edge.node for edge in node.reads() if edge.node} for name, node in flat.nodes.items()}
+    return topological(reads)
+
+
+def _field(node: str, field: str) -> tuple[str, ...]:
+    """Where a node's field stands in the file: a sub-graph's nodes are reported at its node."""
+    if not node:
+        return tuple(field.split("."))
+    outer, slash, _ = node.partition("/")
+    return ("nodes", outer) if slash else ("nodes", node, *field.split("."))
+
+
+def _structure(flat: FlatGraph, document: Document) -> Iterator[Problem]:
+    unknown = list(_unknown_references(flat, document))
+    yield from unknown
+    for name in sorted(set(flat.inputs) & set(flat.nodes)):
+        yield document.problem(("nodes", name), f"{name} is also a graph input", remedy="rename one of them")
+    if unknown:
+        return
+    try:
+        _order(flat)
+    except ConfigError as error:
+        yield document.problem(("nodes",), error.message)
+        return
+    yield from _unreachable(flat, document)
+
+
+def _unknown_references(flat: FlatGraph, document: Document) -> Iterator[Problem]:
+    for name, node in flat.nodes.items():
+        for field, edge in _fields_and_edges(node):
+            yield from _unknown(flat, document, _field(name, field), edge)
+    for output, edge in flat.outputs.items():
+        yield from _unknown(flat, document, ("outputs", output), edge)
+
+
+def _fields_and_edges(node: FlatNode) -> Iterator[tuple[str, Edge]]:
+    for input_name, edges in node.inputs.items():
+        for edge in edges:
+            yield f"inputs.{input_name}", edge
+    for case, outputs in node.cases.items():
+        for output, edge in outputs.items():
+            yield f"cases.{case}.{output}", edge
+
+
+def _unknown(flat: FlatGraph, document: Document, field: tuple[str, ...], edge: Edge) -> Iterator[Problem]:
+    if edge.node in flat.nodes or (edge.node == "" and edge.output in flat.inputs):
+        return
+    if edge.output == "" or edge.node.endswith("/") or edge.node == "":
+        wanted, kind, known = edge.output, "graph input", list(flat.inputs)
+    else:
+        wanted, kind, known = edge.node, "node", list(flat.nodes)
+    close = nearest(wanted, known)
+    remedy = f"did you mean `{close}`?" if close else f"there are {', '.join(known)}"
+    if kind == "graph input" and wanted in flat.nodes:
+        remedy = f"name one of the outputs of node {wanted}: `{wanted}.<output>`"
+    yield document.problem(field, f"there is no {kind} `{wanted}`", str(edge), remedy)
+
+
+def _unreachable(flat: FlatGraph, document: Document) -> Iterator[Problem]:
+    used: set[Edge] = set()
+    waiting = list(flat.outputs.values())
+    reached: set[str] = set()
+    while waiting:
+        edge = waiting.pop()
+        used.add(edge)
+        if edge.node and edge.node not in reached:
+            reached.add(edge.node)
+            waiting.extend(flat.nodes[edge.node].reads())
+    for name in flat.nodes:
+        if name not in reached:
+            yield document.problem(_field(name, "")[:2], f"no output of the graph depends on node {name}",
+                                   remedy="read it somewhere, or remove it")
+    for name in flat.inputs:
+        if Edge("", name) not in used:
+            yield document.problem(("inputs", name), f"no node reads the input {name}", remedy="remove it")
+
+
+def _code_paths(config: NodeBase) -> list[str]:
+    """Import paths that a node names."""
+    match config:
+        case CallNode():
+            return [config.call]
+        case EnsembleNode() if ":" in config.ensemble:
+            return [config.ensemble]
+        case SwitchNode() if ":" in config.switch:
+            return [config.switch]
+    return []
+
+
+def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
+    for name, node in flat.nodes.items():
+        for path in _code_paths(node.config):
+            kind = next(key for key in ("call", "ensemble", "switch") if hasattr(node.config, key))
+            field = _field(name, kind)
+            try:
+                user = import_callable(path)
+                declared_signature(user.target, path)
+            except ConfigError as error:
+                yield document.problem(field, error.message, remedy="correct the import path or the module")
+                continue
+            if isinstance(node.config, CallNode | SwitchNode):
+                for text in user.problems(node.inputs, node.config.with_):
+                    yield document.problem(_field(name, "inputs"), text)
+            if user.is_async and not isinstance(node.config, CallNode):
+                yield document.problem(field, f"{path} is a coroutine; only `call` nodes may be")
+            if user.is_async and node.config.placed:
+                yield document.problem(field, f"{path} is a coroutine; it runs on the gateway's event loop",
+                                       remedy="remove gpus, replicas and isolate")
+
+
+def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem]:
+    for name, node in flat.nodes.items():
+        model = getattr(node.config, "model", None)
+        if model is None:
+            continue
+        version = node.config.version if isinstance(node.config, ModelNode) else None
+        try:
+            find_version(root / model, version)
+        except ModelError as error:
+            yield document.problem(_field(name, "model"), error.message)

@@ -1,0 +1,133 @@
+"""One flat set of nodes from a graph and its sub-graphs: references become edges."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from configs.errors import ConfigError
+from configs.graph import GraphConfig, NodeBase, SubgraphNode, SwitchNode
+from configs.tensors import TensorSpec
+
+CASE = "@case"
+"""Output name under which a switch's decision (INT case index a row) travels."""
+
+
+class Edge(NamedTuple):
+    """One output of one node; the graph's own inputs have the node name ``""``."""
+
+    node: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.output}" if self.node else self.output
+
+
+@dataclass(frozen=True)
+class FlatNode:
+    """A node whose references are resolved. `name` is `outer/inner` for a node of a sub-graph."""
+
+    name: str
+    config: NodeBase
+    inputs: Mapping[str, tuple[Edge, ...]]
+    cases: Mapping[str, Mapping[str, Edge]] = field(default_factory=dict)
+
+    def reads(self) -> Iterator[Edge]:
+        """Every edge this node needs."""
+        for edges in self.inputs.values():
+            yield from edges
+        for case in self.cases.values():
+            yield from case.values()
+
+
+@dataclass(frozen=True)
+class FlatGraph:
+    """A graph without sub-graphs."""
+
+    name: str
+    inputs: Mapping[str, TensorSpec]
+    nodes: Mapping[str, FlatNode]
+    outputs: Mapping[str, Edge]
+    config: GraphConfig
+
+
+LoadGraph = Callable[[str], GraphConfig]
+
+
+def flatten(config: GraphConfig, load: LoadGraph) -> FlatGraph:
+    """Replace each sub-graph node by the nodes of its graph.
+
+    Args:
+        load: reads the graph of a path, as written in a node's `graph`.
+
+    Raises:
+        ConfigError: a graph contains itself, or a reference goes round in sub-graphs.
+    """
+    flattener = _Flattener(load)
+    flattener.add(config, prefix="", inside=())
+    nodes = {node.name: flattener.resolved(node) for node in flattener.nodes}
+    outputs = {name: flattener.resolve(_edge(ref, "")) for name, ref in config.outputs.items()}
+    return FlatGraph(config.name, config.inputs, nodes, outputs, config)
+
+
+def _edge(reference: str, prefix: str) -> Edge:
+    node, _, output = reference.rpartition(".")
+    return Edge(prefix + node, output) if node else Edge(prefix, output)
+
+
+class _Flattener:
+    """Collects nodes and the aliases that sub-graph borders leave behind."""
+
+    def __init__(self, load: LoadGraph) -> None:
+        self._load = load
+        self._aliases: dict[Edge, Edge] = {}
+        self.nodes: list[FlatNode] = []
+
+    def add(self, config: GraphConfig, prefix: str, inside: tuple[str, ...]) -> None:
+        for name, node in config.nodes.items():
+            if isinstance(node, SubgraphNode):
+                self._add_subgraph(node, prefix, name, inside)
+            else:
+                self.nodes.append(_flat_node(node, prefix, name))
+
+    def _add_subgraph(self, node: SubgraphNode, prefix: str, name: str, inside: tuple[str, ...]) -> None:
+        if node.graph in inside:
+            raise ConfigError(f"node {prefix}{name}: graph {node.graph} contains itself ({' → '.join(inside)})")
+        inner = self._load(node.graph)
+        inner_prefix = f"{prefix}{name}/"
+        if missing := set(inner.inputs) ^ set(node.inputs):
+            raise ConfigError(
+                f"node {prefix}{name}: inputs {sorted(node.inputs)} but graph {node.graph} has "
+                f"{sorted(inner.inputs)}; correct {', '.join(sorted(missing))}"
+            )
+        for input_name, reference in node.inputs.items():
+            self._aliases[Edge(inner_prefix, input_name)] = _edge(reference, prefix)
+        for output, reference in inner.outputs.items():
+            self._aliases[Edge(prefix + name, output)] = _edge(reference, inner_prefix)
+        self.add(inner, inner_prefix, (*inside, node.graph))
+
+    def resolve(self, edge: Edge) -> Edge:
+        seen = [edge]
+        while (edge := self._aliases.get(edge, edge)) not in seen:
+            seen.append(edge)
+        if edge != seen[-1]:
+            raise ConfigError(f"reference {seen[0]} goes round: {' → '.join(map(str, seen))}")
+        return edge
+
+    def resolved(self, node: FlatNode) -> FlatNode:
+        return FlatNode(
+            node.name,
+            node.config,
+            {name: tuple(map(self.resolve, edges)) for name, edges in node.inputs.items()},
+            {case: {out: self.resolve(edge) for out, edge in outs.items()} for case, outs in node.cases.items()},
+        )
+
+
+def _flat_node(node: NodeBase, prefix: str, name: str) -> FlatNode:
+    inputs = {
+        input_name: tuple(_edge(ref, prefix) for ref in (refs if isinstance(refs, list) else [refs]))
+        for input_name, refs in node.inputs.items()
+    }
+    cases: dict[str, dict[str, Edge]] = {}
+    if isinstance(node, SwitchNode):
+        cases = {case: {out: _edge(ref, prefix) for out, ref in outs.items()} for case, outs in node.cases.items()}
+    return FlatNode(prefix + name, node, inputs, cases)

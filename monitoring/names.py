@@ -1,0 +1,59 @@
+"""Every metric that Millrace exports: its name, kind, labels and meaning, in one table."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+LATENCY_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000)
+"""Upper bounds of latency buckets, in milliseconds."""
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
+"""Upper bounds of batch size buckets, in rows."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. Ray's agent exports it with the prefix `ray_`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    description: str
+    labels: tuple[str, ...]
+    bounds: tuple[float, ...] = ()
+
+
+REQUESTS = Metric(
+    "millrace_requests", "counter", "Requests answered, by protocol and status code.", ("graph", "protocol", "code")
+)
+LATENCY = Metric(
+    "millrace_request_latency_ms",
+    "histogram",
+    "Milliseconds from a request's arrival in the gateway until its answer is encoded.",
+    ("graph", "protocol"),
+    LATENCY_MS,
+)
+ERRORS = Metric(
+    "millrace_errors", "counter", "Requests that failed, by the class of the error.", ("graph", "protocol", "error")
+)
+NODE_QUEUE = Metric(
+    "millrace_node_queue_ms",
+    "histogram",
+    "Milliseconds that a request's rows waited for a node that was busy.",
+    ("graph", "node", "version"),
+    LATENCY_MS,
+)
+NODE_COMPUTE = Metric(
+    "millrace_node_compute_ms",
+    "histogram",
+    "Milliseconds of the call of a node that a request took part in.",
+    ("graph", "node", "version"),
+    LATENCY_MS,
+)
+BATCH_ROWS = Metric(
+    "millrace_batch_rows",
+    "histogram",
+    "Rows in the call of a node that a request took part in.",
+    ("graph", "node", "version"),
+    ROWS,
+)
+WAITING = Metric("millrace_waiting_requests", "gauge", "Requests that wait for a busy node of the gateway.", ("graph",))
+
+ALL = (REQUESTS, LATENCY, ERRORS, NODE_QUEUE, NODE_COMPUTE, BATCH_ROWS, WAITING)

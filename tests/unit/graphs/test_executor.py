@@ -1,0 +1,144 @@
+"""The executor: right answers whatever the plan, errors that name the node, nothing on the event loop."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from configs.errors import InvalidInput, NodeError
+from configs.tensors import Rows
+from graphs.batcher import BatchTiming
+from graphs.executor import Executor
+from tests.support import nodes as support
+from tests.support.graphs import NODES, add, cascade, executor, plan
+
+
+def rows(*values: float) -> np.ndarray:
+    return np.array([[value, value] for value in values], np.float32)
+
+
+async def answer(runner: Executor, *values: float) -> np.ndarray:
+    try:
+        outputs, _ = await runner.run({"x": rows(*values)}, len(values))
+    finally:
+        runner.close()
+    return outputs["y"][:, 0]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_calls() -> None:
+    support.CALLS.clear()
+
+
+async def plus_hundred(rows_: Rows, count: int) -> tuple[Rows, BatchTiming]:
+    """Stands for a stage: adds 100."""
+    support.CALLS.append(("stage", count, ""))
+    return {"y": rows_["x"] + np.float32(100)}, BatchTiming(0, 0, {"big": 0.0}, count)
+
+
+async def test_inline_chain() -> None:
+    assert (await answer(executor(plan({"a": add("x"), "b": add("a.y", 2)}, {"y": "b.y"})), 1, 5)).tolist() == [4, 8]
+
+
+async def test_independent_branches_and_a_coroutine() -> None:
+    nodes = {
+        "a": add("x", 1),
+        "c": {"call": NODES + "double", "inputs": {"x": "x"}},
+        "m": {"ensemble": "mean", "inputs": {"members": ["a.y", "c.y"]}},
+    }
+    assert (await answer(executor(plan(nodes, {"y": "m.mean"})), 3)).tolist() == [5]
+
+
+@pytest.mark.parametrize("values", [(1, 20, 2, 30), (20, 30), (1, 2)], ids=["mixed", "all confident", "none"])
+@pytest.mark.parametrize("placed", [False, True])
+async def test_cascade_keeps_row_order_and_spares_confident_rows(values: tuple[float, ...], placed: bool) -> None:
+    nodes, outputs = cascade(isolate=placed)
+    nodes["big"]["with"]["name"] = "big"
+    runner = executor(plan(nodes, outputs), {"big": plus_hundred} if placed else None)
+    assert (await answer(runner, *values)).tolist() == [v + 1 if v + 1 >= 10 else v + 100 for v in values]
+    unsure = sum(v + 1 < 10 for v in values)
+    seen = [count for name, count, _ in support.CALLS if name == ("stage" if placed else "big")]
+    assert seen == ([unsure] if unsure else [])
+
+
+async def test_a_switch_inside_a_case() -> None:
+    nodes, _ = cascade()
+    nodes["sign"] = {
+        "switch": NODES + "positive",
+        "inputs": {"x": "x"},
+        "cases": {True: {"y": "pick.y"}, False: {"y": "x"}},
+    }
+    assert (await answer(executor(plan(nodes, {"y": "sign.y"})), -5, 20, 3)).tolist() == [-5, 21, 103]
+
+
+async def test_requests_share_calls_while_the_node_is_busy() -> None:
+    nodes = {"a": {**add("x"), "with": {"amount": 1, "sleep_s": 0.05}}}
+    runner = executor(plan(nodes, {"y": "a.y"}))
+    answers = await asyncio.gather(*(runner.run({"x": rows(i)}, 1) for i in range(10)))
+    runner.close()
+    assert [outputs["y"][0, 0] for outputs, _ in answers] == [i + 1 for i in range(10)]
+    assert len(support.CALLS) <= 3
+    assert max(trace.nodes[0].rows for _, trace in answers) >= 8
+
+
+async def test_model_code_never_runs_on_the_event_loop() -> None:
+    await answer(executor(plan({"a": add("x")}, {"y": "a.y"})), 1)
+    assert support.CALLS[0][2] != threading.current_thread().name
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        ("broken", NodeError, "node a failed: RuntimeError: out of order"),
+        ("wrong_rows", NodeError, r"node a returned y of shape \[0, 2\] for 1 rows"),
+        ("not_a_dict", NodeError, "node a returned a ndarray; return a dict"),
+        ("refuse_negative", InvalidInput, "negative value"),
+    ],
+)
+async def test_node_errors(function: str, error: type[Exception], message: str) -> None:
+    node = {"call": NODES + function, "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}}
+    with pytest.raises(error, match=message):
+        await answer(executor(plan({"a": node}, {"y": "a.y"})), -1)
+
+
+async def test_an_output_that_a_node_forgot() -> None:
+    node = {"call": NODES + "refuse_negative", "inputs": {"x": "x"}, "outputs": {"z": "FP32[-1, 2]"}}
+    with pytest.raises(NodeError, match="node a did not return z"):
+        await answer(executor(plan({"a": node}, {"y": "a.z"})), 1)
+
+
+async def test_a_failing_branch_cancels_the_others() -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def endless(rows_: Rows, count: int) -> tuple[Rows, BatchTiming]:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    async def failing(rows_: Rows, count: int) -> tuple[Rows, BatchTiming]:
+        await started.wait()
+        raise NodeError("b is out of order")
+
+    nodes = {
+        "a": add("x", isolate=True),
+        "b": add("x", isolate=True),
+        "m": {"ensemble": "max", "inputs": {"members": ["a.y", "b.y"]}},
+    }
+    runner = executor(plan(nodes, {"y": "m.max"}), {"a": endless, "b": failing})
+    with pytest.raises(NodeError, match="b is out of order"):
+        await answer(runner, 1)
+    assert cancelled.is_set()
+
+
+async def test_a_custom_ensemble() -> None:
+    nodes = {
+        "a": add("x", 1),
+        "b": add("x", 5),
+        "m": {"ensemble": NODES + "spread", "inputs": {"members": ["a.y", "b.y"]}},
+    }
+    nodes["m"]["outputs"] = {"spread": "FP32[-1, 2]"}
+    assert (await answer(executor(plan(nodes, {"y": "m.spread"})), 7)).tolist() == [4]
