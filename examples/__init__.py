@@ -1,0 +1,1 @@
+"""Ready examples; each folder is one."""
