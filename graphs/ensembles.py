@@ -31,6 +31,8 @@ def combine(kind: str, members: Sequence[np.ndarray], weights: Sequence[float] |
     Raises:
         ValueError: the members cannot be combined this way; the message names the difference.
     """
+    if not members:
+        raise ValueError(f"{kind} has no members; give at least one")
     _check(kind, tuple((member.dtype, member.shape[1:]) for member in members))
     if len({len(member) for member in members}) > 1:
         raise ValueError(f"members have {', '.join(str(len(member)) for member in members)} rows; they must be as many")
@@ -40,7 +42,7 @@ def combine(kind: str, members: Sequence[np.ndarray], weights: Sequence[float] |
 
 
 def output_specs(kind: str, members: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
-    """What `combine` gives for members of these datatypes and shapes.
+    """What `combine` gives for members of these datatypes and shapes; nothing while no member's are known.
 
     Raises:
         ValueError: members of these datatypes or shapes cannot be combined this way.
@@ -48,7 +50,7 @@ def output_specs(kind: str, members: Sequence[TensorSpec]) -> dict[str, TensorSp
     if kind not in OUTPUT_OF:
         raise ValueError(f"unknown ensemble {kind!r}; known are {', '.join(OUTPUT_OF)}")
     if not members:
-        raise ValueError(f"{kind} has no members; give at least one")
+        return {}
     datatype = members[0].datatype
     if any(member.datatype != datatype for member in members):
         raise ValueError(f"{kind} needs members of one datatype, not {_listed(members)}")
