@@ -23,7 +23,8 @@ class Part(NamedTuple):
 
 def parse_parts(body: bytes, content_type: str) -> list[Part]:
     """The parts in order. Raises InvalidInput for a missing boundary, broken framing or a part without a name."""
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    header = content_type.encode("latin-1", errors="replace")
+    boundary = parse_options_header(header)[1].get(b"boundary")
     if not boundary:
         raise InvalidInput("multipart/form-data needs a boundary in its Content-Type; let the client library set it")
     collector = _Collector()

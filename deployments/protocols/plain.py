@@ -117,12 +117,12 @@ def _rows(values: dict[str, Any], text: bytes, inputs: Mapping[str, TensorSpec])
             value, shape = [value], [1, *shape]
         check_tensor(name, spec.datatype, shape, spec)
         rows[name] = from_json(name, value, spec.datatype, shape, text, _element)
-    check_together(rows, inputs)
     if singles and len(singles) != len(rows):
         raise InvalidInput(
             f"{', '.join(map(repr, singles))} came as one row without the leading dimension, the other inputs with it; "
             "write all inputs the same way"
         )
+    check_together(rows, inputs)
     return rows, bool(singles)
 
 

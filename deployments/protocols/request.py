@@ -14,6 +14,7 @@ Parameter = str | int | float | bool
 """Value of a request parameter, in JSON and in gRPC."""
 
 _SHORT = reprlib.Repr()
+_LONGEST = 200
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlist = _SHORT.maxdict = 8
 _SHORT.maxlevel = 3
@@ -52,7 +53,8 @@ class InferRequest:
 
 def shown(value: object) -> str:
     """A short `repr` for messages: a hostile value must not make a long answer."""
-    return _SHORT.repr(value)
+    text = _SHORT.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def check_rows(rows: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> int:
@@ -83,7 +85,8 @@ def spec_of(name: object, inputs: Mapping[str, TensorSpec]) -> TensorSpec:
 def check_tensor(name: str, datatype: object, shape: Sequence[int], spec: TensorSpec) -> None:
     """Check one tensor's stated datatype and shape. Raises InvalidInput."""
     if datatype != spec.datatype:
-        raise InvalidInput(f"input '{name}' has datatype {shown(datatype)}, expected {spec.datatype}")
+        came = shown(str(datatype) if isinstance(datatype, str) else datatype)
+        raise InvalidInput(f"input '{name}' has datatype {came}, expected {spec.datatype}")
     if not _fits(tuple(shape), spec.shape):
         raise InvalidInput(f"input '{name}' has shape {shown(list(shape))}, expected {list(spec.shape)}")
     if shape[0] == 0:

@@ -1,0 +1,57 @@
+import re
+
+import numpy as np
+import pytest
+
+from configs.errors import InvalidInput
+from deployments.protocols.request import check_rows, shown
+from tests.unit.deployments.protocols.samples import asking, signature
+
+INPUTS = signature(
+    image={"datatype": "UINT8", "shape": [-1, 2], "minimum": 0, "maximum": 16},
+    t={"datatype": "FP32", "shape": [-1], "minimum": -1},
+).inputs
+
+
+def rows(**change: np.ndarray) -> dict[str, np.ndarray]:
+    good = {"image": np.array([[0, 16], [1, 2]], np.uint8), "t": np.array([-1, 5], np.float32)}
+    return {**good, **change}
+
+
+def test_counts_the_rows() -> None:
+    assert check_rows(rows(), INPUTS) == 2
+    assert asking(rows=rows()).row_count == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"imgae": np.zeros(2)}, "unknown input 'imgae'; the graph takes image (UINT8[-1, 2]), t (FP32[-1])"),
+        ({"t": np.zeros(2)}, "input 't' has datatype 'FP64', expected FP32"),
+        ({"t": np.zeros(2, complex)}, "input 't': no v2 datatype for NumPy dtype complex128; expected FP32"),
+        ({"image": np.zeros(2, np.uint8)}, "input 'image' has shape [2], expected [-1, 2]"),
+        ({"image": np.zeros((2, 3), np.uint8)}, "input 'image' has shape [2, 3], expected [-1, 2]"),
+        ({"t": np.float32(1)}, "input 't' has shape [], expected [-1]"),
+        ({"t": np.zeros(0, np.float32)}, "input 't' has shape [0]: zero rows; send at least one row"),
+        ({"t": np.zeros(3, np.float32)}, "inputs have different numbers of rows (image 2, t 3); all need the same"),
+        (
+            {"image": np.array([[0, 1], [2, 17]], np.uint8)},
+            "'image' holds 17 at [1, 1]; the largest value accepted is 16",
+        ),
+        ({"t": np.array([0, -1.5], np.float32)}, "'t' holds -1.5 at [1]; the smallest value accepted is -1"),
+        ({"t": np.array([np.nan, 0], np.float32)}, "'t' holds nan at [0]; the smallest value accepted is -1"),
+    ],
+)
+def test_says_what_does_not_fit(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(message)):
+        check_rows(rows(**change), INPUTS)
+
+
+def test_names_what_is_missing() -> None:
+    with pytest.raises(InvalidInput, match=re.escape("missing input 't'; the graph takes image (UINT8[-1, 2]), t")):
+        check_rows({"image": rows()["image"]}, INPUTS)
+
+
+def test_messages_stay_short() -> None:
+    assert len(shown("x" * 10_000)) < 100
+    assert len(shown([[10**300] * 1000] * 1000)) < 300
