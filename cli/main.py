@@ -1,10 +1,11 @@
 """The `millrace` command: check, explain and run graphs."""
 
 import json
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -126,7 +127,7 @@ def _problems(file: Path, profile: str, root: Path | None) -> str:
         return error.message
 
 
-def _graph_problems(applications: list[dict[str, dict[str, object]]], profile: str) -> list[str]:
+def _graph_problems(applications: list[dict[str, Any]], profile: str) -> list[str]:
     from configs.serve import IMPORT_PATH, AppArgs
     from graphs.check import check_file
 
@@ -146,6 +147,7 @@ def _graph_problems(applications: list[dict[str, dict[str, object]]], profile: s
 
 def main() -> None:
     """Entry point: an expected error is one message and exit code 1, never a stack trace."""
+    sys.path.insert(0, os.getcwd())  # where `serve run` looks for the user's nodes too
     try:
         app()
     except MillraceError as error:

@@ -28,7 +28,7 @@ Callable_ = Annotated[
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Replicas(_Frozen):
@@ -93,7 +93,7 @@ class _OneReferenceEach(NodeBase):
 class CallNode(_OneReferenceEach):
     """A function, class or coroutine of the user's: `call: package.module:name`."""
 
-    call: Callable_
+    call: Callable_ = Field(description="Import path `package.module:name` of a function, class or coroutine.")
     with_: dict[str, Any] = Field(
         default_factory=dict, alias="with", description="Keyword arguments of the class, or of each function call."
     )
@@ -148,7 +148,9 @@ class SwitchNode(_OneReferenceEach):
     (or one bool a row: cases `true` and `false`).
     """
 
-    switch: Literal["confidence"] | Callable_
+    switch: Literal["confidence"] | Callable_ = Field(
+        description="`confidence`, or an import path to a callable that decides for each row."
+    )
     with_: dict[str, Any] = Field(default_factory=dict, alias="with", description="Arguments, e.g. {threshold: 0.9}.")
     cases: dict[
         Annotated[str, BeforeValidator(lambda v: str(v).lower() if isinstance(v, bool) else v)], dict[str, Reference]
@@ -235,6 +237,14 @@ class GraphConfig(_Frozen):
         default_factory=dict,
         description="Profile → node → other placement, e.g. `cpu: {cnn: {gpus: 0}}` for machines without a GPU.",
     )
+
+    @model_validator(mode="after")
+    def _rows_first(self) -> Self:
+        fixed = {name: spec for name, spec in self.inputs.items() if spec.shape[0] != -1}
+        if fixed:
+            listed = ", ".join(f"{name} {spec}" for name, spec in fixed.items())
+            raise ValueError(f"inputs {listed}: the first dimension is the rows; write it as -1")
+        return self
 
     def with_profile(self, profile: str) -> "GraphConfig":
         """This graph with the placement of `profile`; unchanged if it has no such profile."""

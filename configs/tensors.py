@@ -65,7 +65,7 @@ _BY_DTYPE = {dtype: datatype for datatype, dtype in _DTYPES.items()}
 Rows = dict[str, np.ndarray]
 """Named arrays with a common leading dimension: what flows between nodes."""
 
-_COMPACT = re.compile(r"^\s*(?P<datatype>[A-Za-z0-9]+)\s*\[(?P<shape>[-0-9,\s]*)\]\s*$")
+_COMPACT = re.compile(r"^\s*(?P<datatype>[A-Za-z0-9]+)\s*\[(?P<shape>\s*-?[0-9]+\s*(,\s*-?[0-9]+\s*)*)\]\s*$")
 
 
 class TensorSpec(BaseModel):
@@ -92,7 +92,7 @@ class TensorSpec(BaseModel):
             match = _COMPACT.match(value)
             if match is None:
                 raise ValueError(f'{value!r} is not a tensor; write it like "FP32[-1, 10]"')
-            sizes = [int(size) for size in match["shape"].split(",") if size.strip()]
+            sizes = [int(size) for size in match["shape"].split(",")]
             return {"datatype": match["datatype"], "shape": sizes}
         if isinstance(value, tuple | list) and len(value) == 2:
             return {"datatype": value[0], "shape": value[1]}

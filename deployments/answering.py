@@ -16,6 +16,8 @@ logger = logging.getLogger("ray.serve")
 
 GRAPH_VERSION = "1"
 """The version under which a graph appears to clients; the versions of its models are counted per node."""
+PLATFORM = "millrace_graph"
+"""The platform of every graph in v2 model metadata."""
 
 
 @dataclass(slots=True)

@@ -71,4 +71,4 @@ def _version(graph: CheckedGraph, node: str) -> str:
 
 
 def _has_gpu() -> bool:
-    return ray.cluster_resources().get("GPU", 0) > 0
+    return bool(ray.cluster_resources().get("GPU", 0))

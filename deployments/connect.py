@@ -32,13 +32,18 @@ class GraphClient:
             InvalidInput: the inputs do not fit the graph.
             NodeError, Unavailable: the graph could not answer.
         """
-        return _raised(self._handle.infer.remote(self.graph, _arrays(inputs, self.signature())).result())
+        rows: Rows = _raised(self._handle.infer.remote(self.graph, _arrays(inputs, self.signature())).result())
+        return rows
 
     async def predict_async(self, **inputs: Any) -> Rows:
         """As `predict`, for coroutines."""
+        rows: Rows = _raised(await self._handle.infer.remote(self.graph, _arrays(inputs, await self._known())))
+        return rows
+
+    async def _known(self) -> Signature:
         if self._signature is None:
             self._signature = _raised(await self._handle.describe.remote(self.graph))
-        return _raised(await self._handle.infer.remote(self.graph, _arrays(inputs, self._signature)))
+        return self._signature
 
 
 def connect(graph: str, app: str = "millrace") -> GraphClient:

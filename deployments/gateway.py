@@ -28,7 +28,7 @@ class Gateway(GrpcDoor):
         args: the application's arguments.
     """
 
-    async def __init__(self, graphs: Sequence[GraphSpec], control: DeploymentHandle, args: AppArgs) -> None:
+    async def __init__(self, graphs: Sequence[GraphSpec], control: DeploymentHandle, args: AppArgs) -> None:  # type: ignore[misc]
         routes: dict[tuple[str, str], str] = await control.routes.remote()
         services = {}
         for spec in graphs:
@@ -36,13 +36,12 @@ class Gateway(GrpcDoor):
             applications = {node: app for (graph, node), app in routes.items() if graph == name}
             services[name] = await start_service(spec, applications)
         versions = {(name, node): v for name, service in services.items() for node, v in service.versions.items()}
-        waiting = {name: (lambda executor=service.executor: executor.waiting) for name, service in services.items()}
-        self.answering = Answering(services, Recorder(versions, waiting))
+        self.answering = Answering(services, Recorder(versions, {name: s.executor for name, s in services.items()}))
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes
         logging.getLogger("ray.serve").setLevel(args.log_level)
 
-    async def __serve_build_asgi_app__(self) -> HttpDoor:  # noqa: N807  (Serve's name for a late-bound ASGI app)
+    async def __serve_build_asgi_app__(self) -> HttpDoor:
         """What Serve runs for HTTP requests."""
         return HttpDoor(self.answering, *self.server, self._max_request_bytes)
 

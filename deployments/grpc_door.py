@@ -5,19 +5,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from ray.serve.grpc_util import RayServegRPCContext
 
-from configs.errors import MillraceError
+from configs.errors import InvalidInput, MillraceError
 from configs.tensors import Signature
-from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
-from deployments.protocols import v2_grpc, v2_proto
+from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
+from deployments.protocols import v2_grpc, v2_json, v2_proto
 
 Method = Callable[[Any, bytes, RayServegRPCContext], Awaitable[Message]]
 
 
 def _answers_errors(method: Method) -> Method:
-    """Give the caller an error's gRPC code and message."""
+    """Give the caller an error's gRPC code and message.
+
+    The code goes out beside an empty message: raising would have Serve log a stack trace for each bad request.
+    """
 
     @functools.wraps(method)
     async def call(self: Any, request: bytes, grpc_context: RayServegRPCContext) -> Message:
@@ -26,7 +29,7 @@ def _answers_errors(method: Method) -> Method:
         except MillraceError as error:
             grpc_context.set_code(getattr(grpc.StatusCode, error.grpc_code))
             grpc_context.set_details(error.message)
-            raise
+            return v2_proto.ModelInferResponse()
 
     return call
 
@@ -50,21 +53,21 @@ class GrpcDoor:
     @_answers_errors
     async def ServerMetadata(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Name, version, extensions."""
-        return v2_grpc.server_metadata(*self.server)
+        return v2_grpc.server_metadata(*self.server, v2_json.EXTENSIONS)
 
     @_answers_errors
     async def ModelReady(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """A graph that this gateway knows is loaded."""
-        asked = v2_proto.parse(v2_proto.ModelReadyRequest, request)
+        asked = _parsed(v2_proto.ModelReadyRequest, request)
         self.answering.service(asked.name, asked.version)
         return v2_proto.ModelReadyResponse(ready=True)
 
     @_answers_errors
     async def ModelMetadata(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Inputs and outputs of a graph."""
-        asked = v2_proto.parse(v2_proto.ModelMetadataRequest, request)
+        asked = _parsed(v2_proto.ModelMetadataRequest, request)
         service = self.answering.service(asked.name, asked.version)
-        return v2_grpc.model_metadata(service.name, [GRAPH_VERSION], service.signature)
+        return v2_grpc.model_metadata(service.name, [GRAPH_VERSION], service.signature, PLATFORM)
 
     @_answers_errors
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
@@ -84,3 +87,10 @@ class GrpcDoor:
 
     def _signature(self, graph: str, version: str) -> Signature:
         return self.answering.service(graph, version).signature
+
+
+def _parsed(message: Any, request: bytes) -> Any:
+    try:
+        return message.FromString(request)
+    except DecodeError as error:
+        raise InvalidInput(f"not a {message.DESCRIPTOR.name}: {error}") from None

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge, UnsupportedMediaType
-from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
+from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
 from deployments.protocols import openapi, plain, v2_json
 from deployments.service import GraphService
 from monitoring.server_timing import server_timing
@@ -126,7 +126,9 @@ class HttpDoor:
             raise self._too_large(int(declared))
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding not in (b"", b"identity"):
-            raise UnsupportedMediaType(f"content-encoding {encoding.decode('latin-1')[:50]!r} is not supported; send plain")
+            raise UnsupportedMediaType(
+                f"content-encoding {encoding.decode('latin-1')[:50]!r} is not supported; send plain"
+            )
         message = await receive()
         body: bytes = message.get("body", b"")
         if not message.get("more_body"):
@@ -160,7 +162,7 @@ class HttpDoor:
 
     def _add_server_routes(self) -> None:
         services = self._answering.services
-        self._add_document("/v2", v2_json.server_metadata(*self._server))
+        self._add_document("/v2", v2_json.server_metadata(*self._server, v2_json.EXTENSIONS))
         self._add_document("/v2/health/live", {"live": True})
         self._add_document("/v2/health/ready", {"ready": True})
         self._add_document("/v2/models", {"models": sorted(services)})
@@ -179,7 +181,7 @@ class HttpDoor:
         self._add("GET", "", index)
 
     def _add_graph_routes(self, service: GraphService) -> None:
-        metadata = v2_json.model_metadata(service.name, [GRAPH_VERSION], service.signature)
+        metadata = v2_json.model_metadata(service.name, [GRAPH_VERSION], service.signature, PLATFORM)
         for base in (f"/v2/models/{service.name}", f"/v2/models/{service.name}/versions/{GRAPH_VERSION}"):
             self._add_document(base, metadata)
             self._add_document(f"{base}/ready", {"name": service.name, "ready": True})
@@ -193,7 +195,11 @@ class HttpDoor:
             try:
                 length = http.headers.get(b"inference-header-content-length")
                 request = v2_json.decode_infer(
-                    http.body, length and length.decode("latin-1"), service.signature, service.name, GRAPH_VERSION
+                    http.body,
+                    length.decode("latin-1") if length else None,
+                    service.signature,
+                    service.name,
+                    GRAPH_VERSION,
                 )
                 answer = await self._answering.infer(service, request)
                 body, header = v2_json.encode_infer(request, answer.outputs, service.name, GRAPH_VERSION)
@@ -226,7 +232,7 @@ class HttpDoor:
 
 
 def _error(error: MillraceError) -> Response:
-    return Response(orjson.dumps({"error": error.message}), status=error.http_status)
+    return Response(v2_json.error_body(error.message), status=error.http_status)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 
 from ray.serve import metrics
 
-from graphs.executor import NodeTiming
+from graphs.executor import Executor, NodeTiming
 from monitoring import names
 from monitoring.names import Metric
 
@@ -19,12 +19,12 @@ class Recorder:
 
     Args:
         versions: (graph, node) → version, for the labels of node metrics.
-        waiting: graph → how many of its requests wait, read at each flush.
+        executors: graph → its executor, whose waiting requests are read at each flush.
     """
 
-    def __init__(self, versions: dict[tuple[str, str], str], waiting: dict[str, Callable[[], int]]) -> None:
+    def __init__(self, versions: dict[tuple[str, str], str], executors: Mapping[str, Executor]) -> None:
         self._versions = versions
-        self._waiting = waiting
+        self._executors = executors
         self._requests: Counts[tuple[str, str, str]] = Counts()
         self._errors: Counts[tuple[str, str, str]] = Counts()
         self._latencies: list[tuple[str, str, float]] = []
@@ -63,8 +63,8 @@ class Recorder:
         nodes, self._nodes = self._nodes, []
         for graph, timing in nodes:
             self._flush_node(graph, timing)
-        for graph, waiting in self._waiting.items():
-            self._ray[names.WAITING.name].set(waiting(), {"graph": graph})
+        for graph, executor in self._executors.items():
+            self._ray[names.WAITING.name].set(executor.waiting, {"graph": graph})
 
     def _flush_counts(self, metric: Metric, label: str, counts: Counts[tuple[str, str, str]]) -> None:
         for (graph, protocol, value), count in counts.items():

@@ -127,7 +127,7 @@ class Batcher(Generic[K]):
             arrays, count = _join(batch)
             started = time.perf_counter()
             outputs, seconds = self._call(arrays, count)
-        except Exception as error:  # the edge to user code; every item must get an answer
+        except Exception as error:  # noqa: BLE001  the edge to user code; every item must get an answer
             return self._halve(batch, error)
         return [
             _Outcome(item, (part, BatchTiming(taken - item.arrived, started - taken, seconds, count)), None)

@@ -137,8 +137,11 @@ def _unreachable(flat: FlatGraph, document: Document) -> Iterator[Problem]:
             waiting.extend(flat.nodes[edge.node].reads())
     for name in flat.nodes:
         if name not in reached:
-            yield document.problem(_field(name, "")[:2], f"no output of the graph depends on node {name}",
-                                   remedy="read it somewhere, or remove it")
+            yield document.problem(
+                _field(name, "")[:2],
+                f"no output of the graph depends on node {name}",
+                remedy="read it somewhere, or remove it",
+            )
     for name in flat.inputs:
         if Edge("", name) not in used:
             yield document.problem(("inputs", name), f"no node reads the input {name}", remedy="remove it")
@@ -173,8 +176,11 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
             if user.is_async and not isinstance(node.config, CallNode):
                 yield document.problem(field, f"{path} is a coroutine; only `call` nodes may be")
             if user.is_async and node.config.placed:
-                yield document.problem(field, f"{path} is a coroutine; it runs on the gateway's event loop",
-                                       remedy="remove gpus, replicas and isolate")
+                yield document.problem(
+                    field,
+                    f"{path} is a coroutine; it runs on the gateway's event loop",
+                    remedy="remove gpus, replicas and isolate",
+                )
 
 
 def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem]:

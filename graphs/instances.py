@@ -1,6 +1,6 @@
 """Make a node ready to be called: import its callable, load its model, bind its ensemble."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,9 +133,7 @@ def _load_ensemble(node: FlatNode, config: EnsembleNode, root: Path, options: Lo
         user = import_callable(config.ensemble)
         call = _construct(user, {}) if user.is_class else user.target
         return Instance(node.name, lambda rows: call(list(rows.values())), declared_signature(call, user.path))
-    return Instance(
-        node.name, lambda rows: combine(config.ensemble, list(rows.values()), config.weights), Signature()
-    )
+    return Instance(node.name, lambda rows: combine(config.ensemble, list(rows.values()), config.weights), Signature())
 
 
 def _load_stacking(node: FlatNode, config: EnsembleNode, model: str, root: Path, options: LoadOptions) -> Instance:
@@ -161,8 +159,7 @@ def _load_switch(node: FlatNode, config: SwitchNode) -> Instance:
     if config.switch == "confidence":
         threshold = float(config.with_["threshold"])
 
-        def decide(rows: Rows) -> Any:
-            return confidence(rows["scores"], threshold)
+        decide: Callable[[Rows], Any] = lambda rows: confidence(rows["scores"], threshold)  # noqa: E731
     else:
         user = import_callable(config.switch)
         decide = _keywords(_construct(user, config.with_) if user.is_class else partial(user.target, **config.with_))
@@ -171,6 +168,3 @@ def _load_switch(node: FlatNode, config: SwitchNode) -> Instance:
         return {CASE: case_codes(decide(rows), names, len(next(iter(rows.values()))))}
 
     return Instance(node.name, call, Signature())
-
-
-AsyncCall = Callable[[Rows], Awaitable[Rows]]

@@ -33,6 +33,8 @@ def signature_of(plan: Plan, signatures: Mapping[str, Signature]) -> Signature:
     typed = infer(plan.graph, list(plan.order), of)
     if typed.complaints:
         raise ConfigError(
-            "\n".join(f"graph {plan.graph.name}: node {node}: {field}: {text}" for node, field, text in typed.complaints)
+            "\n".join(
+                f"graph {plan.graph.name}: node {node}: {field}: {text}" for node, field, text in typed.complaints
+            )
         )
     return graph_signature(plan.graph, typed)

@@ -79,7 +79,8 @@ def _box(name: str, label: str, sub: str, colour: str, dashed: bool, x: int, y: 
         f"{frame}"
         f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="7" fill="{colour}" stroke="#667"/>'
         f'<text x="{x + WIDTH // 2}" y="{y + 19}" text-anchor="middle" font-weight="600">{escape(label)}</text>'
-        f'<text x="{x + WIDTH // 2}" y="{y + 35}" text-anchor="middle" fill="#556" font-size="10">{escape(shown)}</text>'
+        f'<text x="{x + WIDTH // 2}" y="{y + 35}" text-anchor="middle" fill="#556" font-size="10">'
+        f"{escape(shown)}</text>"
     )
 
 

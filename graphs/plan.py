@@ -81,7 +81,9 @@ class _Compiler:
         self.node_order = tuple(name for name in node_order if name in graph.nodes)
         self.scope_of = scopes(graph, list(self.node_order))
         self.reads = self._unit_reads()
-        self.order = topological({unit: {self._unit_of(e) for e in edges if e.node} for unit, edges in self.reads.items()})
+        self.order = topological(
+            {unit: {self._unit_of(e) for e in edges if e.node} for unit, edges in self.reads.items()}
+        )
         self.needs = {unit: {self._unit_of(e) for e in self.reads[unit] if e.node} for unit in self.order}
         self.kinds = {unit: self._kind(unit, gateway_cpus) for unit in self.order}
 

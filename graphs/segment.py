@@ -1,7 +1,7 @@
 """Run a fused step on a batch: its nodes one after another, models of the same wave side by side."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 

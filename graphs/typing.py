@@ -56,8 +56,8 @@ def _type_node(graph: FlatGraph, node: FlatNode, signature: Signature, typed: Ty
         for edge in edges:
             _check_exists(graph, typed, edge, node.name, f"inputs.{input_name}")
             _check_fits(node, input_name, edge, signature, typed)
-    for case, outputs in node.cases.items():
-        for output, edge in outputs.items():
+    for case, edges_of in node.cases.items():
+        for output, edge in edges_of.items():
             _check_exists(graph, typed, edge, node.name, f"cases.{case}.{output}")
     outputs = _outputs(node, signature, typed)
     if outputs is not None:
@@ -76,7 +76,13 @@ def _check_fits(node: FlatNode, input_name: str, edge: Edge, signature: Signatur
 
 def _outputs(node: FlatNode, signature: Signature, typed: TypedGraph) -> Mapping[str, TensorSpec] | None:
     declared = signature.outputs
-    if isinstance(node.config, EnsembleNode) and node.config.ensemble in ("mean", "weighted_mean", "majority_vote", "max", "concat"):
+    if isinstance(node.config, EnsembleNode) and node.config.ensemble in (
+        "mean",
+        "weighted_mean",
+        "majority_vote",
+        "max",
+        "concat",
+    ):
         declared = _ensemble_outputs(node, node.config, typed)
     elif isinstance(node.config, SwitchNode):
         declared = _switch_outputs(node, typed)
@@ -94,6 +100,8 @@ def _outputs(node: FlatNode, signature: Signature, typed: TypedGraph) -> Mapping
 def _ensemble_outputs(node: FlatNode, config: EnsembleNode, typed: TypedGraph) -> dict[str, TensorSpec] | None:
     members = [typed.specs.get(edge) for edge in node.inputs["members"]]
     known = [spec for spec in members if spec is not None]
+    if not known:
+        return None
     try:
         outputs = output_specs(config.ensemble, known)
     except ValueError as error:
