@@ -1,0 +1,1 @@
+"""Where Millrace runs: a cluster on this machine, with Ray's settings in one place. Knows no Ray."""
