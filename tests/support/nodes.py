@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,8 +16,8 @@ CALLS: list[tuple[str, int, str]] = []
 class Add:
     """Adds a number; records its calls."""
 
-    inputs = {"x": ("FP32", [-1, 2])}
-    outputs = {"y": ("FP32", [-1, 2])}
+    inputs: ClassVar = {"x": ("FP32", [-1, 2])}
+    outputs: ClassVar = {"y": ("FP32", [-1, 2])}
 
     def __init__(self, amount: float = 1.0, name: str = "add", sleep_s: float = 0.0) -> None:
         self._amount, self._name, self._sleep_s = amount, name, sleep_s
