@@ -10,9 +10,10 @@ from configs.tensors import Rows
 from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
 from deployments.service import GraphService
+from deployments.settings import LOGGER
 from graphs.executor import NodeTiming
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(LOGGER)
 
 GRAPH_VERSION = "1"
 """The version under which a graph appears to clients; the versions of its models are counted per node."""

@@ -8,9 +8,10 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus
 
 from configs.errors import ModelError
+from deployments.settings import LOGGER
 from deployments.stage import StageSpec, stage_application
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(LOGGER)
 
 RECONCILE_PERIOD_S = 5.0
 _WORKING = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING, ApplicationStatus.UNHEALTHY)
@@ -24,6 +25,7 @@ class Control:
     """
 
     def __init__(self, stages: Sequence[StageSpec]) -> None:
+        logger.setLevel(logging.INFO)
         self._owner = serve.get_replica_context().app_name
         self._stages = {spec.application(self._owner): spec for spec in stages}
         self._ready: asyncio.Task[None] | None = None

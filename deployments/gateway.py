@@ -15,8 +15,9 @@ from deployments.http import HttpDoor
 from deployments.protocols.request import InferRequest, check_rows
 from deployments.recorder import Recorder
 from deployments.service import GraphSpec, start_service
+from deployments.settings import LOGGER
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(LOGGER)
 
 
 class Gateway(GrpcDoor):
@@ -39,7 +40,7 @@ class Gateway(GrpcDoor):
         self.answering = Answering(services, Recorder(versions, {name: s.executor for name, s in services.items()}))
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes
-        logging.getLogger("ray.serve").setLevel(args.log_level)
+        logger.setLevel(args.log_level)
 
     async def __serve_build_asgi_app__(self) -> HttpDoor:
         """What Serve runs for HTTP requests."""

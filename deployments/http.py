@@ -13,9 +13,10 @@ from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge, 
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
 from deployments.protocols import openapi, plain, v2_json
 from deployments.service import GraphService
+from deployments.settings import LOGGER
 from monitoring.server_timing import server_timing
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(LOGGER)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

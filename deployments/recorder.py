@@ -33,10 +33,10 @@ class Recorder:
         self._task: asyncio.Task[None] | None = None
 
     def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[NodeTiming]) -> None:
-        """Note a request that got its answer."""
+        """Note a request that got its answer. Calls of nodes are counted once, at the oldest request in them."""
         self._requests[graph, protocol, "OK"] += 1
         self._latencies.append((graph, protocol, seconds))
-        self._nodes.extend((graph, timing) for timing in nodes)
+        self._nodes.extend((graph, timing) for timing in nodes if timing.leads)
         self._start()
 
     def failed(self, graph: str, protocol: str, error: Exception, code: str) -> None:

@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.errors import MillraceError, Unavailable
 from configs.tensors import Rows, Signature
+from deployments.settings import LOGGER
 from deployments.stage import StageDescription
 from graphs.batcher import BatchTiming
 from graphs.executor import Executor, Trace
@@ -21,7 +22,7 @@ from graphs.load import load_inline, signature_of
 from graphs.plan import compile_plan
 from servables.base import LoadOptions
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(LOGGER)
 
 TRIES = 3
 """Calls of a stage for one request: nodes are idempotent, so what a dying replica held is sent elsewhere."""

@@ -29,6 +29,8 @@ class BatchTiming:
     compute_s: dict[str, float]
     """Seconds of the call by node."""
     rows: int
+    leads: bool = True
+    """Whether the item was the oldest of its call: what is counted per call is counted at it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,8 +131,9 @@ class Batcher(Generic[K]):
             outputs, seconds = self._call(arrays, count)
         except Exception as error:  # noqa: BLE001  the edge to user code; every item must get an answer
             return self._halve(batch, error)
+        batch_s = started - taken
         return [
-            _Outcome(item, (part, BatchTiming(taken - item.arrived, started - taken, seconds, count)), None)
+            _Outcome(item, (part, BatchTiming(taken - item.arrived, batch_s, seconds, count, item is batch[0])), None)
             for item, part in zip(batch, _split(batch, outputs), strict=True)
         ]
 

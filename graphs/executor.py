@@ -26,6 +26,8 @@ class NodeTiming:
     compute_s: float
     rows: int
     """Rows in the call that this request shared."""
+    leads: bool = True
+    """Whether this request was the oldest of the call."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Trace:
         """Note a batched call: waiting is counted once, at its first node."""
         queue_s, batch_s = timing.queue_s, timing.batch_s
         for node, seconds in timing.compute_s.items():
-            self.nodes.append(NodeTiming(node, queue_s, batch_s, seconds, timing.rows))
+            self.nodes.append(NodeTiming(node, queue_s, batch_s, seconds, timing.rows, timing.leads))
             queue_s = batch_s = 0.0
 
 

@@ -36,21 +36,21 @@ ERRORS = Metric(
 NODE_QUEUE = Metric(
     "millrace_node_queue_ms",
     "histogram",
-    "Milliseconds that a request's rows waited for a node that was busy.",
+    "Milliseconds that the oldest request of a call waited for a node that was busy.",
     ("graph", "node", "version"),
     LATENCY_MS,
 )
 NODE_COMPUTE = Metric(
     "millrace_node_compute_ms",
     "histogram",
-    "Milliseconds of the call of a node that a request took part in.",
+    "Milliseconds of each call of a node.",
     ("graph", "node", "version"),
     LATENCY_MS,
 )
 BATCH_ROWS = Metric(
     "millrace_batch_rows",
     "histogram",
-    "Rows in the call of a node that a request took part in.",
+    "Rows in each call of a node.",
     ("graph", "node", "version"),
     ROWS,
 )
