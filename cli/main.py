@@ -79,12 +79,15 @@ def explain(
     checked = check_file(file, find_root(str(root) if root else None, [str(file)]), profile)
     plan = compile_plan(checked.flat, gateway_cpus)
     table = Table(title=f"graph {plan.graph.name}", title_justify="left")
-    for column in ("stage", "nodes", "CPUs", "GPUs", "replicas", "max rows", "why"):
+    for column in ("stage", "nodes", "CPUs", "GPUs", "replicas", "max rows"):
         table.add_column(column, overflow="fold")
-    for row in stages(plan, gateway_cpus):
+    rows = stages(plan, gateway_cpus)
+    for row in rows:
         nodes = ", ".join(row.nodes)
-        table.add_row(row.stage, nodes, f"{row.cpus:g}", f"{row.gpus:g}", row.replicas, str(row.max_rows), row.note)
+        table.add_row(row.stage, nodes, f"{row.cpus:g}", f"{row.gpus:g}", row.replicas, str(row.max_rows))
     out.print(table)
+    for row in rows:
+        out.print(f"{row.stage}: {row.note}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"hops in a row: {longest_hops(plan)}", highlight=False)
     for number, step in enumerate(plan.steps, 1):
         out.print(f"  {number}. {describe_step(step)}", highlight=False, markup=False)

@@ -28,10 +28,9 @@ def stages(plan: Plan, gateway_cpus: float) -> list[StageRow]:
     for name in plan.placed:
         config = plan.graph.nodes[name].config
         batch = config.batch or graph.batch
-        replicas = _replicas(config.replicas or Replicas())
-        rows.append(
-            StageRow(f"stage {name}", (name,), config.cpus or 1, config.gpus, replicas, batch.max_rows, _why(config))
-        )
+        note = "; ".join(_reasons(config))
+        cpus = config.cpus or 1
+        rows.append(StageRow(f"stage {name}", (name,), cpus, config.gpus, replica_range(config), batch.max_rows, note))
     return rows
 
 
@@ -71,17 +70,15 @@ def kind_of(config: NodeBase) -> str:
     return type(config).__name__
 
 
-def _replicas(replicas: Replicas) -> str:
+def replica_range(config: NodeBase) -> str:
+    """How many replicas a placed node has: `2`, or `1…4`."""
+    replicas = config.replicas or Replicas()
     return str(replicas.min) if replicas.min == replicas.max else f"{replicas.min}…{replicas.max}"
 
 
 def _inline_note(plan: Plan) -> str:
     fused = sum(step.kind is StepKind.FUSED for step in plan.steps)
     return f"{fused} batched call{'s' if fused != 1 else ''} a request"
-
-
-def _why(config: NodeBase) -> str:
-    return "; ".join(_reasons(config))
 
 
 def _reasons(config: NodeBase) -> Iterator[str]:

@@ -1,14 +1,15 @@
 """A graph's stages as an SVG picture: nodes in columns by depth, a frame around each process."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 
-from configs.graph import CallNode, EnsembleNode, ModelNode, SwitchNode
-from graphs.explain import kind_of
+from configs.graph import CallNode, EnsembleNode, ModelNode, NodeBase, SwitchNode
+from graphs.explain import kind_of, replica_range
 from graphs.flat import FlatGraph
 from graphs.plan import Plan
 
-WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 46, 70, 34, 30
+WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 46, 70, 40, 30
 _COLOURS = {CallNode: "#e8eef7", ModelNode: "#e3f3e6", EnsembleNode: "#fdf1dc", SwitchNode: "#f6e6f3"}
 
 
@@ -26,7 +27,7 @@ def svg(plan: Plan) -> str:
         '<path d="M0,0 L8,4 L0,8 z" fill="#667"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         *_arrows(graph, places),
-        *(_box(name, label, sub, colour, dashed, *places[name]) for name, label, sub, colour, dashed in _boxes(plan)),
+        *(_box(box, *places[box.name]) for box in _boxes(plan)),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -55,42 +56,56 @@ def _places(graph: FlatGraph, columns: Mapping[str, int]) -> dict[str, tuple[int
     return places
 
 
-def _boxes(plan: Plan) -> list[tuple[str, str, str, str, bool]]:
+@dataclass(frozen=True)
+class _Box:
+    name: str
+    label: str
+    text: str
+    colour: str = "#ffffff"
+    stage: str = ""
+    """What a stage of its own has; empty for what runs in the gateway."""
+
+
+def _boxes(plan: Plan) -> list[_Box]:
     graph = plan.graph
-    boxes = [(f"in:{name}", name, str(spec), "#ffffff", False) for name, spec in graph.inputs.items()]
+    boxes = [_Box(f"in:{name}", name, str(spec)) for name, spec in graph.inputs.items()]
     for name in plan.order:
         config = graph.nodes[name].config
-        placed = name in plan.placed
-        where = f" · {config.gpus:g} GPU" if config.gpus else (" · own process" if placed else "")
-        text = kind_of(config).rpartition(":")[2] + where
-        boxes.append((name, name, text, _COLOURS[type(config)], placed))
-    return boxes + [(f"out:{name}", name, "output", "#ffffff", False) for name in graph.outputs]
+        text = kind_of(config).replace(":", "/").rpartition("/")[2]
+        boxes.append(_Box(name, name, text, _COLOURS[type(config)], _stage(config) if name in plan.placed else ""))
+    return boxes + [_Box(f"out:{name}", name, "output") for name in graph.outputs]
 
 
-def _box(name: str, label: str, sub: str, colour: str, dashed: bool, x: int, y: int) -> str:
-    shown = sub if len(sub) <= 25 else sub[:24] + "…"
-    frame = (
+def _stage(config: NodeBase) -> str:
+    gpus = f"{config.gpus:g} GPU · " if config.gpus else ""
+    return f"stage · {gpus}{replica_range(config)} replicas"
+
+
+def _box(box: _Box, x: int, y: int) -> str:
+    shown = box.text if len(box.text) <= 25 else box.text[:24] + "…"
+    middle = x + WIDTH // 2
+    return (
+        (_frame(box.stage, x, y) if box.stage else "")
+        + f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="7" fill="{box.colour}" stroke="#667"/>'
+        f'<text x="{middle}" y="{y + 19}" text-anchor="middle" font-weight="600">{escape(box.label)}</text>'
+        f'<text x="{middle}" y="{y + 35}" text-anchor="middle" fill="#556" font-size="10">{escape(shown)}</text>'
+    )
+
+
+def _frame(stage: str, x: int, y: int) -> str:
+    return (
         f'<rect x="{x - 8}" y="{y - 8}" width="{WIDTH + 16}" height="{HEIGHT + 16}" rx="10" fill="none" '
         f'stroke="#b55" stroke-dasharray="5 4"/>'
-        if dashed
-        else ""
-    )
-    return (
-        f"{frame}"
-        f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="7" fill="{colour}" stroke="#667"/>'
-        f'<text x="{x + WIDTH // 2}" y="{y + 19}" text-anchor="middle" font-weight="600">{escape(label)}</text>'
-        f'<text x="{x + WIDTH // 2}" y="{y + 35}" text-anchor="middle" fill="#556" font-size="10">'
-        f"{escape(shown)}</text>"
+        f'<text x="{x + WIDTH // 2}" y="{y + HEIGHT + 20}" text-anchor="middle" fill="#b55" font-size="10">'
+        f"{escape(stage)}</text>"
     )
 
 
 def _arrows(graph: FlatGraph, places: Mapping[str, tuple[int, int]]) -> list[str]:
-    pairs = [
-        (edge.node or f"in:{edge.output}", name, "") for name, node in graph.nodes.items() for edge in node.reads()
-    ]
-    pairs += [(edge.node or f"in:{edge.output}", f"out:{name}", edge.output) for name, edge in graph.outputs.items()]
+    pairs = [(edge.node or f"in:{edge.output}", name) for name, node in graph.nodes.items() for edge in node.reads()]
+    pairs += [(edge.node or f"in:{edge.output}", f"out:{name}") for name, edge in graph.outputs.items()]
     arrows = []
-    for source, target, _ in dict.fromkeys(pairs):
+    for source, target in dict.fromkeys(pairs):
         (x1, y1), (x2, y2) = places[source], places[target]
         start, end = x1 + WIDTH, x2
         middle = (start + end) // 2

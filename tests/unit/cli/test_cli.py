@@ -1,0 +1,92 @@
+"""The command line: checks files, explains graphs, fails with one clear message."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from cli.main import app
+from configs.errors import ConfigError
+from tests.support.graphs import NODES
+
+GRAPH = f"""
+name: g
+inputs: {{x: 'FP32[-1, 2]'}}
+nodes:
+  a: {{call: '{NODES}Add', inputs: {{x: x}}}}
+  b: {{call: '{NODES}Add', inputs: {{x: a.y}}, gpus: 0.25, replicas: {{min: 1, max: 4}}}}
+  c: {{call: '{NODES}Add', inputs: {{x: b.y}}}}
+outputs: {{y: c.y}}
+"""
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    path = tmp_path / "g.yaml"
+    path.write_text(GRAPH)
+    return path
+
+
+def millrace(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_schema_is_a_json_schema() -> None:
+    _, output = millrace("schema")
+    Draft202012Validator.check_schema(json.loads(output))
+
+
+def test_check_passes_a_good_graph(graph: Path) -> None:
+    assert millrace("check", graph)[0] == 0
+
+
+def test_check_names_file_line_field_value_and_remedy(graph: Path) -> None:
+    graph.write_text(GRAPH.replace("max: 4", "maxx: 4"))
+    code, output = millrace("check", graph)
+    assert code == 1
+    assert "g.yaml:6: nodes.b.replicas.maxx" in output
+    assert "did you mean `max`" in output
+
+
+def test_check_opens_the_graphs_of_a_serve_config(graph: Path, tmp_path: Path) -> None:
+    config = tmp_path / "serve.yaml"
+    config.write_text(
+        "applications:\n  - name: m\n    import_path: deployments.app:build\n    route_prefix: /\n"
+        f"    args: {{graphs: [g.yaml], root: '{tmp_path}'}}\n"
+    )
+    assert millrace("check", config)[0] == 0
+    graph.write_text(GRAPH.replace("a.y", "nope.y"))
+    code, output = millrace("check", config)
+    assert code == 1
+    assert "there is no node `nope`" in output
+
+
+def test_explain_shows_stages_hops_and_what_a_gpu_fraction_means(graph: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "g.svg"
+    code, output = millrace("explain", graph, "--svg", picture)
+    assert code == 0
+    for text in ("stage b", "0.25", "1…4", "hops in a row: 1", "caps its framework to 25% of the GPU's memory"):
+        assert text in output
+    assert picture.read_text().startswith("<svg")
+    assert "stage · 0.25 GPU · 1…4 replicas" in picture.read_text()
+
+
+def test_explain_fails_like_check(graph: Path) -> None:
+    graph.write_text(GRAPH.replace("a.y", "nope.y"))
+    with pytest.raises(ConfigError, match="nope"):
+        millrace("explain", graph)
+
+
+def test_an_expected_error_is_a_message_not_a_stack_trace() -> None:
+    command = [sys.executable, "-c", "from cli.main import main; main()", "explain", "nowhere.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nowhere.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
