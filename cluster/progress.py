@@ -1,8 +1,8 @@
 """What Serve says about itself while it starts: asked over HTTP, or read from the end of its log."""
 
+import http.client
 import json
 import re
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ _DASHBOARD = re.compile(r"View the dashboard at\D*(http://[\w.:]+)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # A proxy that the environment names is for other machines.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+_FAILED = "DEPLOY_FAILED"
 
 
 class Failed(Exception):
@@ -43,9 +43,17 @@ def tail(log: Path, lines: int = 25) -> str:
 
 
 def _check(application: dict[str, Any]) -> None:
-    if application["status"] in _FAILED:
-        reasons = [item["message"] for item in application["deployments"].values() if item["status"] in _FAILED]
-        raise Failed(f"application {application['name']}: " + "\n".join([application["message"], *reasons]).strip())
+    if application["status"] == _FAILED:
+        reasons = [item["message"] for item in application["deployments"].values() if item["status"] == _FAILED]
+        raise Failed(f"application {application['name']}: {_reason([application['message'], *reasons])}")
+
+
+def _reason(messages: list[str]) -> str:
+    """The last error of the last message, without the traceback above it, whose lines are indented."""
+    text = [message for message in messages if message] or ["Serve gives no reason"]
+    lines = _COLOURS.sub("", text[-1]).rstrip().splitlines()
+    above = max((number for number, line in enumerate(lines, 1) if line.startswith("  ")), default=0)
+    return "\n".join(lines[above:] or lines)
 
 
 def _line(deployment: dict[str, Any]) -> str:
@@ -58,5 +66,5 @@ def _get(url: str) -> bytes | None:
     try:
         with _DIRECT.open(url, timeout=2) as answer:
             return answer.read() if answer.status == 200 else None
-    except (urllib.error.URLError, OSError):
+    except (OSError, http.client.HTTPException):
         return None
