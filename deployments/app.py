@@ -7,7 +7,7 @@ from ray import serve
 
 from configs.errors import ConfigError
 from configs.serve import AppArgs, find_root
-from deployments.control import Control
+from deployments.control import Control, stage_names
 from deployments.gateway import Gateway
 from deployments.service import GraphSpec
 from deployments.settings import CONTROL_OPTIONS, gateway_options
@@ -31,7 +31,7 @@ def build(args: AppArgs) -> serve.Application:
     control = serve.deployment(Control, name="control").options(**CONTROL_OPTIONS).bind(stages)
     options = gateway_options(args.gateway.replicas, args.gateway.cpus, args.gateway.max_ongoing_requests)
     gateway = serve.deployment(serve.ingress()(Gateway), name="gateway").options(**options)
-    return gateway.bind(specs, control, args)
+    return gateway.bind(specs, stage_names(stages), control, args)
 
 
 def check_all(paths: list[Path], root: Path, profile: str) -> list[CheckedGraph]:

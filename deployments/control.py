@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ray import serve
-from ray.serve.schema import ApplicationStatus
+from ray.serve import RunTarget
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from configs.errors import ModelError
 from deployments.settings import LOGGER
@@ -14,6 +15,7 @@ from deployments.stage import StageSpec, stage_application
 logger = logging.getLogger(LOGGER)
 
 RECONCILE_PERIOD_S = 5.0
+StageNames = tuple[str, ...]
 _WORKING = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING, ApplicationStatus.UNHEALTHY)
 
 
@@ -31,12 +33,17 @@ class Control:
         self._ready: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
 
-    async def routes(self) -> dict[tuple[str, str], str]:
-        """(graph, node) → application, once every stage runs.
+    async def routes(self, wanted: StageNames) -> dict[tuple[str, str], str] | None:
+        """(graph, node) → application, once every stage runs; None if other stages than these are wanted.
+
+        While an update is under way, a new gateway may reach the old control, which must not answer with the stages
+        that are about to go.
 
         Raises:
             ModelError: a stage did not come up; the message has its reason.
         """
+        if wanted != stage_names(self._stages.values()):
+            return None
         if self._ready is None:
             self._ready = asyncio.create_task(self._bring_up())
             self._loop_task = asyncio.create_task(self._reconcile_forever())
@@ -47,25 +54,26 @@ class Control:
         """Called by Serve on the event loop: an answer proves that the loop runs."""
 
     async def _bring_up(self) -> None:
-        await asyncio.gather(*(self._deploy(name, spec) for name, spec in self._stages.items()))
+        await self._deploy(list(self._stages))
 
-    async def _deploy(self, name: str, spec: StageSpec) -> None:
+    async def _deploy(self, names: Sequence[str]) -> None:
+        """Bring up those that do not run yet, all in one call: Serve's deploying is not safe in several threads."""
         statuses = await asyncio.to_thread(_statuses)
-        if statuses.get(name) not in _WORKING:
-            logger.info("deploying stage %s", name)
-            try:
-                await asyncio.to_thread(
-                    serve.run, stage_application(spec), name=name, route_prefix=None, blocking=False
-                )
-            except Exception as error:  # Serve raises RuntimeError and others; the gateway must say which stage
-                await asyncio.to_thread(serve.delete, name, _blocking=False)
-                raise ModelError(f"stage {name} did not start: {reason(str(error))}") from error
-        await self._wait_until_running(name)
+        missing = [name for name in names if statuses.get(name) not in _WORKING]
+        if missing:
+            logger.info("deploying stages %s", ", ".join(missing))
+            targets = [RunTarget(stage_application(self._stages[name]), name, route_prefix=None) for name in missing]
+            await asyncio.to_thread(serve.run_many, targets, wait_for_applications_running=False)
+        await asyncio.gather(*(self._wait_until_running(name) for name in names))
 
     async def _wait_until_running(self, name: str) -> None:
-        while (status := (await asyncio.to_thread(_statuses)).get(name)) is not ApplicationStatus.RUNNING:
-            if status not in _WORKING:
-                raise ModelError(f"stage {name} did not start: its application is {status}")
+        while True:
+            overview = (await asyncio.to_thread(serve.status)).applications.get(name)
+            if overview is not None and overview.status is ApplicationStatus.RUNNING:
+                return
+            if overview is None or overview.status not in _WORKING:
+                await asyncio.to_thread(serve.delete, name, _blocking=False)
+                raise ModelError(f"stage {name} did not start: {_why(overview)}")
             await asyncio.sleep(0.2)
 
     async def _reconcile_forever(self) -> None:
@@ -82,9 +90,8 @@ class Control:
         statuses = await asyncio.to_thread(_statuses)
         if statuses.get(self._owner) is not ApplicationStatus.RUNNING:
             return  # an update is under way: old gateways may still call old stages
-        for name, spec in self._stages.items():
-            if name not in statuses:
-                await self._deploy(name, spec)
+        if gone := [name for name in self._stages if name not in statuses]:
+            await self._deploy(gone)
         for name in statuses:
             if name.startswith(f"{self._owner}.") and name not in self._stages:
                 logger.info("deleting stage %s: no graph wants it", name)
@@ -105,6 +112,15 @@ def reason(text: str) -> str:
     """The last line of an error that carries a stack trace: the exception itself."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     return lines[-1] if lines else "no reason given"
+
+
+def stage_names(stages: Iterable[StageSpec]) -> StageNames:
+    """What tells two sets of stages apart: the names of their applications, whoever owns them."""
+    return tuple(sorted(spec.application("") for spec in stages))
+
+
+def _why(overview: ApplicationStatusOverview | None) -> str:
+    return "somebody deleted its application" if overview is None else reason(overview.message)
 
 
 def _statuses() -> dict[str, ApplicationStatus]:

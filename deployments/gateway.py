@@ -1,5 +1,6 @@
 """The gateway: the ingress deployment that decodes requests, runs the graphs and encodes the answers."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from configs.errors import MillraceError
 from configs.serve import AppArgs
 from configs.tensors import Rows, Signature
 from deployments.answering import Answering, Stopwatch
+from deployments.control import StageNames
 from deployments.grpc_door import GrpcDoor
 from deployments.http import HttpDoor
 from deployments.protocols.request import InferRequest, check_rows
@@ -25,12 +27,16 @@ class Gateway(GrpcDoor):
 
     Args:
         graphs: the checked graphs.
-        control: brings the placed nodes up; asked once, at the start.
+        stages: which placed nodes these graphs need.
+        control: brings the placed nodes up; asked at the start.
         args: the application's arguments.
     """
 
-    async def __init__(self, graphs: Sequence[GraphSpec], control: DeploymentHandle, args: AppArgs) -> None:  # type: ignore[misc]
-        routes: dict[tuple[str, str], str] = await control.routes.remote()
+    async def __init__(  # type: ignore[misc]
+        self, graphs: Sequence[GraphSpec], stages: StageNames, control: DeploymentHandle, args: AppArgs
+    ) -> None:
+        while (routes := await control.routes.remote(stages)) is None:  # noqa: ASYNC110  nobody here sets an event
+            await asyncio.sleep(0.2)  # the control of the version before still answers
         services = {}
         for spec in graphs:
             name = spec.flat.name
