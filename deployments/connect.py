@@ -1,6 +1,5 @@
 """Python handles: arrays in, arrays out, from any process of the cluster."""
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -57,19 +56,11 @@ def connect(graph: str, app: str = "millrace") -> GraphClient:
         ray.serve.exceptions.RayServeException: no such application runs.
     """
     handle = serve.get_app_handle(app)
-    if not _in_event_loop():
-        # With throughput settings in the environment a handle wants a running loop; a synchronous one has none.
+    if not handle.is_initialized:  # Serve gives out the same handle again
+        # With throughput settings in the environment a handle wants a running loop; `predict` has none.
         handle._init(_run_router_in_separate_loop=True)
     options = {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
     return GraphClient(graph, handle.options(**options))
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _arrays(inputs: dict[str, Any], signature: Signature) -> Rows:

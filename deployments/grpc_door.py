@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from ray.serve.grpc_util import RayServegRPCContext
 
-from configs.errors import InvalidInput, MillraceError
+from configs.errors import InvalidInput, MillraceError, TooLarge
 from configs.tensors import Signature
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
 from deployments.protocols import v2_grpc, v2_json, v2_proto
@@ -39,6 +39,7 @@ class GrpcDoor:
 
     answering: Answering
     server: tuple[str, str]
+    _max_request_bytes: int
 
     @_answers_errors
     async def ServerLive(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
@@ -75,6 +76,7 @@ class GrpcDoor:
         watch = Stopwatch.start(self.answering.recorder, "v2-grpc")
         graph = ""
         try:
+            self._check_size(request)
             asked = v2_grpc.decode_infer(request, self._signature)
             graph = asked.model
             answer = await self.answering.infer(self.answering.service(graph, asked.version), asked)
@@ -84,6 +86,13 @@ class GrpcDoor:
             raise
         watch.answered(graph, answer.nodes)
         return reply
+
+    def _check_size(self, request: bytes) -> None:
+        if len(request) > self._max_request_bytes:
+            raise TooLarge(
+                f"the message has {len(request)} bytes, more than the {self._max_request_bytes} accepted; "
+                f"send fewer rows, or raise `max_request_bytes` in the serve config"
+            )
 
     def _signature(self, graph: str, version: str) -> Signature:
         return self.answering.service(graph, version).signature
