@@ -1,0 +1,156 @@
+"""Starts one server on this machine, waits until every workload is answered rightly, and ends it again."""
+
+import http.client
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from benchmarks.online.workloads import Workload
+from cluster.ports import free_ports, is_free
+from cluster.processes import Family
+from cluster.progress import deploying, tail
+from cluster.settings import serve_environment
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+_START_S = 240
+_GRAPHS = ("tiny", "batchable", "pipeline", "tensor")
+
+
+class Kind(NamedTuple):
+    """One of the servers that are compared."""
+
+    title: str
+    command: Callable[[Path, int], list[str]]
+    """Folder and port → command."""
+    environment: Callable[[Path], dict[str, str]]
+    """Folder → environment variables beside the usual."""
+    millrace: bool = False
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    kind: Kind
+    port: int
+    family: Family
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def ask(self, workload: Workload, timeout_s: float) -> None:
+        """Send one request and check the answer. Raises OSError, HTTPException or ValueError."""
+        post = workload.post(self.kind.millrace)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout_s)
+        try:
+            connection.request("POST", post.path, post.body, post.headers)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise http.client.HTTPException(f"{post.path} answered {response.status}: {body[:500]!r}")
+        workload.check(body, dict(response.getheaders()))
+
+
+@contextmanager
+def running(kind: Kind, workloads: Iterable[Workload]) -> Iterator[Running]:
+    """Run a server for the length of a `with` block; nothing of it is left afterwards.
+
+    Raises:
+        RuntimeError: it ended, or did not answer in time; the message holds the end of its log.
+        ValueError: a wrong answer.
+    """
+    # Not below TMPDIR: Ray puts Unix sockets deep below this folder, and their paths may have 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="mb-", dir="/tmp"))
+    port = next(port for port in range(8100, 8200) if is_free(HOST, port))
+    log = folder / "log"
+    with log.open("wb") as output:
+        family = Family(kind.command(folder, port), {**_inherited(), **kind.environment(folder)}, output)
+    server = Running(kind, port, family)
+    try:
+        for workload in workloads:
+            _wait_answer(server, workload, log)
+        yield server
+    finally:
+        family.end(grace_s=5)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_answer(server: Running, workload: Workload, log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            return server.ask(workload, timeout_s=10)
+        except (OSError, http.client.HTTPException) as error:
+            if server.family.child.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{server.kind.title} did not start ({error}):\n{tail(log)}") from error
+        deploying(log)  # raises Failed with the reason if Serve has given up
+        time.sleep(0.5)
+
+
+def _inherited() -> dict[str, str]:
+    # RAY_ADDRESS and Serve's settings of whoever calls us must not reach the servers.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def _uvicorn(folder: Path, port: int) -> list[str]:
+    app = "benchmarks.online.servers.fastapi_app:app"
+    return [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log", "--app-dir", str(ROOT)]
+
+
+def _serve(applications: list[dict[str, Any]]) -> Callable[[Path, int], list[str]]:
+    def command(folder: Path, port: int) -> list[str]:
+        config = folder / "serve.yaml"
+        document = {
+            "http_options": {"host": HOST, "port": port},
+            "logging_config": {"enable_access_log": False},  # uvicorn's is off too
+            "applications": applications,
+        }
+        config.write_text(yaml.safe_dump(document))
+        serve = [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", "--app-dir", str(ROOT)]
+        return [*serve, str(config)]
+
+    return command
+
+
+def _fast(folder: Path) -> dict[str, str]:
+    return serve_environment(haproxy=True, ports=free_ports(), folder=folder)
+
+
+def _default(folder: Path) -> dict[str, str]:
+    """Serve as it comes. What concerns Ray alone stays: the folder, and replicas that are not put behind wrk."""
+    return {name: value for name, value in _fast(folder).items() if not name.startswith("RAY_SERVE_")}
+
+
+_RAY_APPLICATIONS = [
+    {"name": name, "import_path": f"benchmarks.online.servers.ray_app:{name}", "route_prefix": f"/{route}"}
+    for route in ("tiny", "batchable", "pipeline", "tensor-json", "tensor-binary")
+    for name in [route.replace("-", "_")]
+]
+_MILLRACE = {
+    "name": "millrace",
+    "import_path": "deployments.app:build",
+    "route_prefix": "/",
+    "args": {"root": str(ROOT), "graphs": [f"benchmarks/online/graphs/{name}.yaml" for name in _GRAPHS]},
+}
+
+KINDS = {
+    "fastapi": Kind("FastAPI + uvicorn", _uvicorn, lambda folder: {}),
+    "ray": Kind("Ray Serve, default", _serve(_RAY_APPLICATIONS), _default),
+    "ray-fast": Kind("Ray Serve, throughput + HAProxy", _serve(_RAY_APPLICATIONS), _fast),
+    "millrace": Kind("Millrace", _serve([_MILLRACE]), _fast, millrace=True),
+}
+"""The servers by name, in the order in which a round runs them."""

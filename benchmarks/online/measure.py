@@ -1,0 +1,101 @@
+"""The measurement: rounds over servers, workloads and numbers of connections."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.online.cpu import cpu_seconds, data_path, spent, wait_idle
+from benchmarks.online.launch import KINDS, Running, running
+from benchmarks.online.workloads import Workload
+from benchmarks.online.wrk import run_wrk
+
+_WARM_UP_S = 1
+_WARM_UP_CONNECTIONS = 32
+_DRAIN_S = 180
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured."""
+
+    rounds: int
+    seconds: int
+    connections: Sequence[int]
+    servers: Sequence[str]
+    workloads: Sequence[Workload]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One timed run: one server, one workload, one number of connections."""
+
+    round: int
+    server: str
+    workload: str
+    connections: int
+    requests: int
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_s: float
+    """CPU time of all the server's processes."""
+    data_path_cpu_s: float
+    """Of those processes alone that a request passes through."""
+    errors: dict[str, int]
+    """Kind → count, as wrk names them; empty if every request was answered with 2xx."""
+
+    @property
+    def cpu_per_1000(self) -> float:
+        """CPU seconds for 1,000 requests."""
+        return 1000 * self.cpu_s / max(self.requests, 1)
+
+    @property
+    def data_path_cpu_per_1000(self) -> float:
+        """The same of the processes that a request passes through."""
+        return 1000 * self.data_path_cpu_s / max(self.requests, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the file of raw results."""
+        return asdict(self)
+
+
+def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Run]:
+    """All runs. Servers alternate: each is started, measured and ended once a round, and none runs beside another."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(1, plan.rounds + 1):
+            for name in plan.servers:
+                say(f"round {number} of {plan.rounds}: starting {KINDS[name].title}")
+                started = time.monotonic()
+                with running(KINDS[name], plan.workloads) as server:
+                    say(f"  answers all workloads rightly after {time.monotonic() - started:.0f} s")
+                    yield from _measure_server(plan, number, name, server, Path(folder), say)
+
+
+def _measure_server(
+    plan: Plan, number: int, name: str, server: Running, folder: Path, say: Callable[[str], None]
+) -> Iterator[Run]:
+    for workload in plan.workloads:
+        post = workload.post(server.kind.millrace)
+        body = folder / "body"
+        body.write_bytes(post.body)
+        run_wrk(server.url, post, body, _WARM_UP_CONNECTIONS, _WARM_UP_S)
+        for connections in plan.connections:
+            _drain(server, workload, say)
+            pids = server.family.members()
+            before = cpu_seconds(pids)
+            load = run_wrk(server.url, post, body, connections, plan.seconds)
+            after = cpu_seconds(pids)
+            cpu = spent(before, after, pids), spent(before, after, data_path(pids))
+            timed = (load.requests, load.per_second, load.p50_ms, load.p99_ms)
+            yield Run(number, name, workload.name, connections, *timed, *cpu, load.errors)
+        _drain(server, workload, say)
+
+
+def _drain(server: Running, workload: Workload, say: Callable[[str], None]) -> None:
+    """Wait until the server has worked off what the run before left behind: wrk hangs up in the middle of requests."""
+    if not wait_idle(data_path(server.family.members()), _DRAIN_S):
+        say(f"{server.kind.title} was still busy {_DRAIN_S} s after a run of {workload.name}")
+    server.ask(workload, timeout_s=60)

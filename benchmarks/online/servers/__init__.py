@@ -1,0 +1,1 @@
+"""The peers: the same workloads written by hand for FastAPI and for Ray Serve."""

@@ -1,0 +1,50 @@
+"""Medians over the rounds, and ratios to FastAPI within each round."""
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.online.measure import Run
+
+BASE = "fastapi"
+
+Key = tuple[str, int, str]
+"""Workload, connections, server."""
+
+
+class Summary(NamedTuple):
+    """All rounds of one server, workload and number of connections."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_per_1000: float
+    data_path_cpu_per_1000: float
+    ratio: float | None
+    """Median over the rounds of requests per second divided by FastAPI's in the same round; None without FastAPI."""
+    p50_above_ms: float | None
+    """Median over the rounds of p50 less FastAPI's in the same round."""
+    errors: int
+
+
+def summarise(runs: Iterable[Run]) -> dict[Key, Summary]:
+    """Summaries in the order of the first round."""
+    groups: dict[Key, list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.workload, run.connections, run.server), []).append(run)
+    return {key: _summary(group, groups.get((key[0], key[1], BASE), [])) for key, group in groups.items()}
+
+
+def _summary(group: Sequence[Run], base: Sequence[Run]) -> Summary:
+    by_round = {run.round: run for run in base if run.requests}
+    pairs = [(run, by_round[run.round]) for run in group if run.round in by_round]
+    return Summary(
+        median(run.per_second for run in group),
+        median(run.p50_ms for run in group),
+        median(run.p99_ms for run in group),
+        median(run.cpu_per_1000 for run in group),
+        median(run.data_path_cpu_per_1000 for run in group),
+        median(run.per_second / other.per_second for run, other in pairs) if pairs else None,
+        median(run.p50_ms - other.p50_ms for run, other in pairs) if pairs else None,
+        sum(count for run in group for count in run.errors.values()),
+    )
