@@ -107,6 +107,11 @@ def _haproxy(ports: Ports, folder: Path) -> list[Setting]:
         Setting("RAY_SERVE_HAPROXY_SERVER_STATE_BASE", str(files), file),
         Setting("RAY_SERVE_HAPROXY_SERVER_STATE_FILE", str(files / "server-state"), file),
         Setting(
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
+            "deployments.departures:middlewares",
+            "The gateway notices clients that leave at less cost than Serve's two tasks a request.",
+        ),
+        Setting(
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
             "2",
             "A replica that goes stays open this long for balancers to notice. The default of 30 s is for balancers "

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from configs.errors import MillraceError, NodeError, NotFound
@@ -72,9 +72,9 @@ class Stopwatch:
     started: float
 
     @classmethod
-    def start(cls, recorder: Recorder, protocol: str, clock: Callable[[], float] = time.perf_counter) -> "Stopwatch":
+    def start(cls, recorder: Recorder, protocol: str) -> "Stopwatch":
         """Begin now."""
-        return cls(recorder, protocol, clock())
+        return cls(recorder, protocol, time.perf_counter())
 
     def answered(self, graph: str, nodes: list[NodeTiming]) -> float:
         """Count an answer; returns the seconds since the start."""

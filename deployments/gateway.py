@@ -13,7 +13,7 @@ from configs.tensors import Rows, Signature
 from deployments.answering import Answering, Stopwatch
 from deployments.control import StageNames
 from deployments.grpc_door import GrpcDoor
-from deployments.http import HttpDoor
+from deployments.http_door import HttpDoor
 from deployments.protocols.request import InferRequest, check_rows
 from deployments.recorder import Recorder
 from deployments.service import GraphSpec, start_service

@@ -16,11 +16,14 @@ from deployments.protocols.request import InferRequest, check_tensor, check_toge
 
 _MAX_RANK = 64
 
+_JSON = ("", "application/json", "application/x-www-form-urlencoded")
+"""Content types that mean JSON; the last is what `curl -d` sends when it is told nothing else."""
+
 
 def decode(body: bytes, content_type: str, signature: Signature) -> InferRequest:
     """A checked request from the body of `POST /{graph}`; its model is empty, the path names it.
 
-    `application/json` (also an empty content type): an object of input name → nested lists; BYTES elements are
+    `application/json` (also no content type, or that of `curl -d`): an object of input name → nested lists; BYTES elements are
     strings or `{"b64": "…"}`. A value with one dimension less than declared is one row without the leading
     dimension; then every input must be so, and the answer comes back without it too (`InferRequest.single`).
     `multipart/form-data`: each part is named after an input; for BYTES it is one row's bytes (several parts of a
@@ -30,11 +33,11 @@ def decode(body: bytes, content_type: str, signature: Signature) -> InferRequest
     """
     inputs = signature.inputs or {}
     kind = content_type.partition(";")[0].strip().lower()
-    if kind not in ("", "application/json") and not _reads(kind, inputs):
+    if kind not in _JSON and not _reads(kind, inputs):
         raise UnsupportedMediaType(f"content type {shown(kind)} is not read here; send {' or '.join(accepted(inputs))}")
     if not body:
         raise InvalidInput(f"the body is empty; send {' or '.join(accepted(inputs))}")
-    if kind in ("", "application/json"):
+    if kind in _JSON:
         values, text = _object(body), body
     elif kind == "multipart/form-data":
         values, text = _form_values(body, content_type, inputs), body

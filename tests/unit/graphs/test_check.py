@@ -95,8 +95,7 @@ def test_a_sub_graph_becomes_nodes_of_the_outer_one(tmp_path: Path) -> None:
 
 def test_a_sub_graph_that_contains_itself(tmp_path: Path) -> None:
     (tmp_path / "inner.yaml").write_text(
-        "name: inner\ninputs: {x: 'FP32[-1, 2]'}\n"
-        "nodes:\n  s: {graph: inner.yaml, inputs: {x: x}}\noutputs: {y: s.y}\n"
+        "name: inner\ninputs: {x: 'FP32[-1, 2]'}\nnodes:\n  s: {graph: inner.yaml, inputs: {x: x}}\noutputs: {y: s.y}\n"
     )
     with pytest.raises(ConfigError, match=r"inner.yaml contains itself"):
         check_graph(config({"sub": {"graph": "inner.yaml", "inputs": {"x": "x"}}}, {"y": "sub.y"}), tmp_path)

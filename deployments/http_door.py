@@ -11,6 +11,7 @@ import orjson
 
 from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge, UnsupportedMediaType
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
+from deployments.departures import UNWATCHED, ClientLeft, DepartureWatch
 from deployments.protocols import openapi, plain, v2_json
 from deployments.service import GraphService
 from deployments.settings import LOGGER
@@ -89,9 +90,15 @@ class HttpDoor:
         try:
             handler = self._find(scope)
             headers = dict(scope["headers"])
-            return await handler(Request(headers, await self._body(headers, receive)))
+            request = Request(headers, await self._body(headers, receive))
+            if UNWATCHED[0] not in headers:  # Serve watches this one
+                return await handler(request)
+            with DepartureWatch(receive):
+                return await handler(request)
         except MillraceError as error:
             return _error(error)
+        except ClientLeft:
+            return Response(b"", status=499)  # nobody reads it; the code is nginx's, as Serve's is
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the edge of the replica: an answer for the caller, the stack trace for the log
