@@ -120,7 +120,11 @@ def stage_names(stages: Iterable[StageSpec]) -> StageNames:
 
 
 def _why(overview: ApplicationStatusOverview | None) -> str:
-    return "somebody deleted its application" if overview is None else reason(overview.message)
+    if overview is None:
+        return "somebody deleted its application"
+    # The application's own message only names the deployment that failed.
+    messages = [deployment.message for deployment in overview.deployments.values()]
+    return reason("\n".join([overview.message, *messages]))
 
 
 def _statuses() -> dict[str, ApplicationStatus]:
