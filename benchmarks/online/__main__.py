@@ -49,10 +49,13 @@ def main(
     export_models()
     plan = Plan(rounds, seconds, counts, chosen[0], [known[name] for name in chosen[1]])
     machine = describe_machine()
-    runs = []
-    for run in measure(plan, out.print):
-        runs.append(run)
-        out.print(_line(run))
+    runs: list[Run] = []
+    try:
+        for run in measure(plan, out.print):
+            runs.append(run)
+            out.print(_line(run))
+    finally:  # what was measured is kept, whatever ends the run
+        _write_raw(machine, plan, runs)
     whole = rounds >= ROUNDS and [connections, servers, workloads] == [CONNECTIONS, SERVERS, WORKLOADS]
     _write(machine, plan, runs, whole)
 
@@ -75,11 +78,15 @@ def _line(run: Run) -> str:
     )
 
 
-def _write(machine: Mapping[str, str], plan: Plan, runs: list[Run], whole: bool) -> None:
+def _write_raw(machine: Mapping[str, str], plan: Plan, runs: list[Run]) -> None:
     raw = FOLDER / "results" / f"{machine['date'].replace(' UTC', '').replace(' ', 'T').replace(':', '')}.json"
     raw.parent.mkdir(exist_ok=True)
     document = {"machine": machine, "seconds": plan.seconds, "runs": [run.to_json() for run in runs]}
     raw.write_text(json.dumps(document, indent=1) + "\n")
+    out.print(f"raw results: {raw}")
+
+
+def _write(machine: Mapping[str, str], plan: Plan, runs: list[Run], whole: bool) -> None:
     summaries = summarise(runs)
     page = render(machine, plan.rounds, plan.seconds, summaries)
     if whole:
@@ -87,7 +94,6 @@ def _write(machine: Mapping[str, str], plan: Plan, runs: list[Run], whole: bool)
         draw(summaries, FOLDER / "results.png")
     else:
         out.print(escape(page))
-    out.print(f"raw results: {raw}")
 
 
 if __name__ == "__main__":

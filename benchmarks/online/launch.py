@@ -6,8 +6,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ from cluster.settings import serve_environment
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 _START_S = 240
+_STARTS = 3
+"""Tries: on a busy machine one of Ray's own time limits for a start may pass."""
 _GRAPHS = ("tiny", "batchable", "pipeline", "tensor")
 
 
@@ -65,13 +67,26 @@ class Running:
 
 
 @contextmanager
-def running(kind: Kind, workloads: Iterable[Workload]) -> Iterator[Running]:
+def running(kind: Kind, workloads: Sequence[Workload]) -> Iterator[Running]:
     """Run a server for the length of a `with` block; nothing of it is left afterwards.
 
     Raises:
         RuntimeError: it ended, or did not answer in time; the message holds the end of its log.
         ValueError: a wrong answer.
     """
+    with ExitStack() as stack:
+        for attempt in range(1, _STARTS + 1):
+            try:
+                server = stack.enter_context(_started(kind, workloads))
+                break
+            except RuntimeError:
+                if attempt == _STARTS:
+                    raise
+        yield server
+
+
+@contextmanager
+def _started(kind: Kind, workloads: Sequence[Workload]) -> Iterator[Running]:
     # Not below TMPDIR: Ray puts Unix sockets deep below this folder, and their paths may have 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="mb-", dir="/tmp"))
     port = next(port for port in range(8100, 8200) if is_free(HOST, port))

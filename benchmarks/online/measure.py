@@ -1,5 +1,6 @@
 """The measurement: rounds over servers, workloads and numbers of connections."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,13 +50,13 @@ class Run:
 
     @property
     def cpu_per_1000(self) -> float:
-        """CPU seconds for 1,000 requests."""
-        return 1000 * self.cpu_s / max(self.requests, 1)
+        """CPU seconds for 1,000 requests; NaN if none was answered."""
+        return 1000 * self.cpu_s / self.requests if self.requests else math.nan
 
     @property
     def data_path_cpu_per_1000(self) -> float:
         """The same of the processes that a request passes through."""
-        return 1000 * self.data_path_cpu_s / max(self.requests, 1)
+        return 1000 * self.data_path_cpu_s / self.requests if self.requests else math.nan
 
     def to_json(self) -> dict[str, Any]:
         """For the file of raw results."""

@@ -1,5 +1,6 @@
 """The results as Markdown."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 from benchmarks.online import aims
@@ -10,8 +11,8 @@ _NOTE = """\
 Requests per second, latency and CPU time are medians over the rounds. A ratio is taken within each round, and the
 median of the ratios is shown. *CPU s* are seconds per 1,000 requests, of all the server's processes and of those
 alone that a request passes through (proxy and replicas). Where connections × time for a request is longer than a
-run, as for the JSON tensor at 512 connections, latencies are those of the requests that were answered in time.
-How it is measured: [benchmarks/README.md](../README.md)."""
+run, as for the JSON tensor at 512 connections, latencies are those of the requests that were answered in time (– where
+there was none). How it is measured: [benchmarks/README.md](../README.md)."""
 
 
 def render(machine: Mapping[str, str], rounds: int, seconds: int, summaries: Mapping[Key, Summary]) -> str:
@@ -75,7 +76,9 @@ def workload_table(workload: str, summaries: Mapping[Key, Summary]) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits; thousands with a comma."""
+    """Three significant digits; thousands with a comma; a dash for NaN."""
+    if math.isnan(value):
+        return "–"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

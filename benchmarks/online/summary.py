@@ -1,5 +1,6 @@
 """Medians over the rounds, and ratios to FastAPI within each round."""
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
@@ -13,7 +14,10 @@ Key = tuple[str, int, str]
 
 
 class Summary(NamedTuple):
-    """All rounds of one server, workload and number of connections."""
+    """All rounds of one server, workload and number of connections.
+
+    Latency and CPU time are those of the rounds in which anything was answered; NaN if there was none.
+    """
 
     per_second: float
     p50_ms: float
@@ -37,14 +41,21 @@ def summarise(runs: Iterable[Run]) -> dict[Key, Summary]:
 
 def _summary(group: Sequence[Run], base: Sequence[Run]) -> Summary:
     by_round = {run.round: run for run in base if run.requests}
+    answered = [run for run in group if run.requests]
     pairs = [(run, by_round[run.round]) for run in group if run.round in by_round]
+    above = [run.p50_ms - other.p50_ms for run, other in pairs if run.requests]
     return Summary(
         median(run.per_second for run in group),
-        median(run.p50_ms for run in group),
-        median(run.p99_ms for run in group),
-        median(run.cpu_per_1000 for run in group),
-        median(run.data_path_cpu_per_1000 for run in group),
+        _median(run.p50_ms for run in answered),
+        _median(run.p99_ms for run in answered),
+        _median(run.cpu_per_1000 for run in answered),
+        _median(run.data_path_cpu_per_1000 for run in answered),
         median(run.per_second / other.per_second for run, other in pairs) if pairs else None,
-        median(run.p50_ms - other.p50_ms for run, other in pairs) if pairs else None,
+        median(above) if above else None,
         sum(count for run in group for count in run.errors.values()),
     )
+
+
+def _median(values: Iterable[float]) -> float:
+    known = list(values)
+    return median(known) if known else math.nan

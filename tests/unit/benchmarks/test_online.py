@@ -62,6 +62,13 @@ def test_a_round_in_which_fastapi_answered_nothing_gives_no_ratio() -> None:
     assert summarise(runs)[("tiny", 32, "millrace")].ratio == 3
 
 
+def test_a_server_that_answered_nothing_has_no_latency() -> None:
+    runs = [run(1, "fastapi", 100), run(1, "ray", 0, 0.0, requests=0)]
+    summaries = summarise(runs)
+    assert summaries[("tiny", 32, "ray")].p50_above_ms is None
+    assert "default | 0.00 | 0.00 × | – | – | – | – | 0 |" in report.workload_table("tiny", summaries)
+
+
 def test_errors_of_all_rounds_are_counted_and_stand_out() -> None:
     runs = [run(1, "ray", 10, errors={"status": 3}), run(2, "ray", 10, errors={"read": 2, "status": 1})]
     summaries = summarise(runs)
