@@ -1,6 +1,7 @@
 """Small nodes for graphs in tests."""
 
 import asyncio
+import os
 import threading
 import time
 from typing import ClassVar
@@ -70,3 +71,63 @@ def spread(members: list[np.ndarray]) -> dict[str, np.ndarray]:
     """A custom ensemble: largest minus smallest member."""
     stacked = np.stack(members)
     return {"spread": stacked.max(axis=0) - stacked.min(axis=0)}
+
+
+def identity(**values: np.ndarray) -> dict[str, np.ndarray]:
+    """Gives back what it gets, whatever the datatypes."""
+    return values
+
+
+def brightness(image: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean of each image's pixels, in grey levels 0…255."""
+    return {"brightness": image.mean(axis=(1, 2, 3), dtype=np.float64)}
+
+
+brightness.inputs = {"image": "UINT8[-1, 8, 8, 1]"}  # type: ignore[attr-defined]
+brightness.outputs = {"brightness": "FP64[-1]"}  # type: ignore[attr-defined]
+
+
+class Gated:
+    """Blocks its thread while the files named in `gate` exist, refuses negative `x`, and numbers its calls.
+
+    A test holds a gate, sends what it wants to see queued, and opens the gate: no sleeping, no guessing.
+    """
+
+    inputs: ClassVar = {"gate": ("BYTES", [-1]), "x": ("FP32", [-1])}
+    outputs: ClassVar = {"call": ("INT64", [-1]), "rows": ("INT64", [-1]), "pid": ("INT64", [-1])}
+
+    def __init__(self, longest_s: float = 60) -> None:
+        self._calls, self._longest_s = 0, longest_s
+
+    def __call__(self, gate: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+        self._calls += 1
+        deadline = time.monotonic() + self._longest_s
+        while any(map(os.path.exists, {*gate})) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if (x < 0).any():
+            raise InvalidInput("negative value")
+        return {name: np.full(len(x), value) for name, value in self._told(len(x)).items()}
+
+    def _told(self, rows: int) -> dict[str, int]:
+        return {"call": self._calls, "rows": rows, "pid": os.getpid()}
+
+
+class WhereAmI:
+    """Tells its process and the GPUs that Ray has given to it."""
+
+    inputs: ClassVar = {"x": ("FP32", [-1, 2])}
+    outputs: ClassVar = {"pid": ("INT64", [-1]), "gpus": ("BYTES", [-1])}
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").encode()
+        return {"pid": np.full(len(x), os.getpid()), "gpus": np.array([visible] * len(x), object)}
+
+
+class SumColumns:
+    """A model over concatenated members."""
+
+    inputs: ClassVar = {"x": "FP32[-1, -1]"}
+    outputs: ClassVar = {"sum": "FP32[-1, 1]"}
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        return {"sum": x.sum(axis=1, keepdims=True)}

@@ -1,0 +1,181 @@
+"""A real server for tests: `millrace run` in a process of its own, on free ports, with test graphs beside the demo."""
+
+import copy
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import yaml
+
+from tests.support.http import Answer, request
+from tests.support.ports import free_ports
+from tests.support.processes import children, environment, session
+
+ROOT = Path(__file__).parents[2]
+GRAPHS = Path("tests/support/graphs_yaml")
+MAX_REQUEST_BYTES = 1 << 20
+START_S = 240
+"""Longest start: half a dozen processes that import torch on two busy cores."""
+_RUN = "from cli.main import main; main()"
+_LOGICAL = {"CPU": 8, "GPU": 2}
+"""What Ray books, whatever the machine has: tests must not wait for CPUs, and GPU fractions need no GPU."""
+
+
+def millrace(*arguments: str) -> list[str]:
+    """The command line of the `millrace` command in this environment."""
+    return [sys.executable, "-c", _RUN, *arguments]
+
+
+def train_demo() -> None:
+    """Train the demo's models where there are none."""
+    subprocess.run([sys.executable, "-m", "examples.digits.train"], cwd=ROOT, check=True, timeout=300)
+
+
+class Server:
+    """A running server. `start` it, and `stop` it in the end.
+
+    Args:
+        proxy: `haproxy` or `python`.
+        folder: an empty folder for its config and log.
+    """
+
+    def __init__(self, proxy: str, folder: Path) -> None:
+        self.proxy, self.folder = proxy, folder
+        http_port, grpc_port = free_ports(2)
+        self.http, self.grpc = f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}"
+        self.config = _config(http_port, grpc_port)
+        self.log = folder / "log"
+
+    def start(self) -> None:
+        """Start and wait until it answers. Raises AssertionError with its log if it ends instead."""
+        path = self._write(self.config)
+        # The test nodes are not installed, and `serve deploy` does not put the working directory on the path.
+        env = {**os.environ, "RAY_OVERRIDE_RESOURCES": json.dumps(_LOGICAL), "PYTHONPATH": str(ROOT)}
+        with self.log.open("wb") as output:
+            command = millrace("run", str(path), "--proxy", self.proxy)
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
+        self.wait(lambda: "Ready" in self.log.read_text(), START_S, "the server answers")
+        [self._leader] = children(self.process.pid)
+        self._ray_folder = Path(environment(self._leader)["RAY_TMPDIR"])
+
+    def stop(self) -> None:
+        """Stop as Ctrl-C does. Raises AssertionError if anything that it started is left."""
+        started = session(self._leader) if hasattr(self, "_leader") else {}
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(90)
+        assert code == 0, self.tail()
+        left = {pid: command for pid, command in session(self._leader).items() if pid in started}
+        assert not left
+        assert not self._ray_folder.exists()
+
+    def wait(self, condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
+        """The first true value of `condition`; AssertionError with the log when the server ends or time is up."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert self.process.poll() is None, f"the server ended before {what}:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"after {timeout_s} s not true that {what}:\n{self.tail()}"
+            time.sleep(0.2)
+        return value
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-60:])
+
+    def request(self, path: str, *arguments: Any, **options: Any) -> Answer:
+        """One HTTP request, as `tests.support.http.request`."""
+        return request(f"{self.http}{path}", *arguments, **options)
+
+    @property
+    def ray_address(self) -> str:
+        """Where a driver joins the cluster."""
+        words = (word for command in session(self._leader).values() for word in command)
+        return next(word for word in words if word.startswith("--gcs-address=")).partition("=")[2]
+
+    @property
+    def dashboard(self) -> str:
+        """Base URL of Ray's dashboard."""
+        text = re.sub(r"\x1b\[[0-9;]*m", "", (self._ray_folder / "serve.log").read_text(errors="replace"))
+        found = re.search(r"View the dashboard at\D*(http://[\w.:]+|[\d.]+:\d+)", text)
+        assert found, text
+        return found[1] if found[1].startswith("http") else f"http://{found[1]}"
+
+    def metrics(self) -> str:
+        """What Prometheus would scrape from Ray's agents."""
+        [targets] = json.loads((self._ray_folder / "ray/prom_metrics_service_discovery.json").read_text())
+        return "".join(urlopen(f"http://{target}/metrics", timeout=20).read().decode() for target in targets["targets"])
+
+    def applications(self) -> dict[str, Any]:
+        """Serve's applications, as its REST API tells."""
+        answer: dict[str, Any] = json.load(urlopen(f"{self.dashboard}/api/serve/applications/", timeout=20))
+        return answer["applications"]
+
+    def replicas(self, application: str, deployment: str) -> dict[str, int]:
+        """Running replicas of a deployment: id → pid."""
+        return _replicas(self.applications()[application], deployment)
+
+    def stages(self, graph: str = "") -> dict[str, tuple[str, int]]:
+        """Stage applications, of one graph or all: name → (id, pid) of the first replica; ("", 0) while none runs."""
+        prefix = f"millrace.{graph}." if graph else "millrace."
+        applications = {name: state for name, state in self.applications().items() if name.startswith(prefix)}
+        return {name: next(iter(_replicas(state, "stage").items()), ("", 0)) for name, state in applications.items()}
+
+    def changed(self, **args: Any) -> dict[str, Any]:
+        """The config with other `args` of the application."""
+        config = copy.deepcopy(self.config)
+        config["applications"][0]["args"].update(args)
+        return config
+
+    def deploy(self, config: dict[str, Any], timeout_s: float = 120) -> str:
+        """`serve deploy` on the running cluster, wait for the end, return the status: RUNNING or DEPLOY_FAILED."""
+        before = self.applications()["millrace"]["last_deployed_time_s"]
+        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(self._write(config)), "-a", self.dashboard]
+        env = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        done = subprocess.run(command, cwd=ROOT, env=env, timeout=100, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+        def ended() -> str | None:
+            state = self.applications()["millrace"]
+            status: str = state["status"]
+            return status if status != "DEPLOYING" and state["last_deployed_time_s"] > before else None
+
+        status: str = self.wait(ended, timeout_s, "the deployment has ended")
+        if status == "RUNNING":
+            self.config = config
+        return status
+
+    def failure(self) -> str:
+        """Why the application's deployment failed: its own message and its deployments'."""
+        state = self.applications()["millrace"]
+        return "\n".join([state["message"], *(item["message"] for item in state["deployments"].values())])
+
+    def _write(self, config: dict[str, Any]) -> Path:
+        path = self.folder / "serve_config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+
+def _replicas(application: dict[str, Any], deployment: str) -> dict[str, int]:
+    # An application that has just been added, or is about to go, has no deployments.
+    replicas = application["deployments"].get(deployment, {"replicas": []})["replicas"]
+    return {replica["replica_id"]: replica["pid"] for replica in replicas if replica["state"] == "RUNNING"}
+
+
+def _config(http_port: int, grpc_port: int) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    config["http_options"]["port"], config["grpc_options"]["port"] = http_port, grpc_port
+    [application] = config["applications"]
+    application["args"] |= {
+        "graphs": ["configs/digits.yaml", *sorted(str(GRAPHS / path.name) for path in (ROOT / GRAPHS).glob("*.yaml"))],
+        "root": str(ROOT),
+        "profile": "cpu",
+        "max_request_bytes": MAX_REQUEST_BYTES,
+    }
+    return config
