@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from benchmarks.online.workloads import Workload
+from benchmarks.online.workloads import HEADER_LENGTH, Workload
 from cluster.ports import free_ports, is_free
 from cluster.processes import Family
 from cluster.progress import deploying, tail
@@ -46,13 +46,31 @@ class Running:
     kind: Kind
     port: int
     family: Family
+    log: Path
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def ask(self, workload: Workload, timeout_s: float) -> None:
-        """Send one request and check the answer. Raises OSError, HTTPException or ValueError."""
+    def wait_answer(self, workload: Workload, timeout_s: float) -> None:
+        """Ask until the server answers.
+
+        Raises:
+            RuntimeError: it ended, or did not answer in time; the message holds the end of its log.
+            Failed: Serve has given up; the message holds the reason.
+            ValueError: the answer is wrong.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self._ask(workload, timeout_s)
+            except (OSError, http.client.HTTPException) as error:
+                if self.family.child.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{self.kind.title} does not answer ({error!r}):\n{tail(self.log)}") from error
+            deploying(self.log)
+            time.sleep(0.5)
+
+    def _ask(self, workload: Workload, timeout_s: float) -> None:
         post = workload.post(self.kind.millrace)
         connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout_s)
         try:
@@ -63,7 +81,7 @@ class Running:
             connection.close()
         if response.status != 200:
             raise http.client.HTTPException(f"{post.path} answered {response.status}: {body[:500]!r}")
-        workload.check(body, dict(response.getheaders()))
+        workload.check(body, response.getheader(HEADER_LENGTH))
 
 
 @contextmanager
@@ -93,26 +111,14 @@ def _started(kind: Kind, workloads: Sequence[Workload]) -> Iterator[Running]:
     log = folder / "log"
     with log.open("wb") as output:
         family = Family(kind.command(folder, port), {**_inherited(), **kind.environment(folder)}, output)
-    server = Running(kind, port, family)
+    server = Running(kind, port, family, log)
     try:
         for workload in workloads:
-            _wait_answer(server, workload, log)
+            server.wait_answer(workload, _START_S)
         yield server
     finally:
         family.end(grace_s=5)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_answer(server: Running, workload: Workload, log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            return server.ask(workload, timeout_s=10)
-        except (OSError, http.client.HTTPException) as error:
-            if server.family.child.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{server.kind.title} did not start ({error}):\n{tail(log)}") from error
-        deploying(log)  # raises Failed with the reason if Serve has given up
-        time.sleep(0.5)
 
 
 def _inherited() -> dict[str, str]:

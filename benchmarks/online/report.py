@@ -11,8 +11,8 @@ _NOTE = """\
 Requests per second, latency and CPU time are medians over the rounds. A ratio is taken within each round, and the
 median of the ratios is shown. *CPU s* are seconds per 1,000 requests, of all the server's processes and of those
 alone that a request passes through (proxy and replicas). Where connections × time for a request is longer than a
-run, as for the JSON tensor at 512 connections, latencies are those of the requests that were answered in time (– where
-there was none). How it is measured: [benchmarks/README.md](../README.md)."""
+run, as for the JSON tensor at 512 connections (measured five times as long), latencies are those of the requests that
+were answered in time (– where there was none). How it is measured: [benchmarks/README.md](../README.md)."""
 
 
 def render(machine: Mapping[str, str], rounds: int, seconds: int, summaries: Mapping[Key, Summary]) -> str:

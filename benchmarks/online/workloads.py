@@ -1,7 +1,7 @@
 """What is sent, and what must come back: one request of each workload, for Millrace and for its peers."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,9 +49,14 @@ class Workload(NamedTuple):
         headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(header))}
         return Post(f"/v2/models/{self.graph}/infer", header + self.x.tobytes(), headers)
 
-    def check(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Raise ValueError unless this is the right answer, within `TOLERANCE`; labels must be equal."""
-        given = _decode(body, headers.get(HEADER_LENGTH))
+    def check(self, body: bytes, header_length: str | None) -> None:
+        """Raise ValueError unless this is the right answer, within `TOLERANCE`; labels must be equal.
+
+        Args:
+            body: what came back.
+            header_length: the value of its header `HEADER_LENGTH`, if it has one.
+        """
+        given = _decode(body, header_length)
         for name, expected in self.answer.items():
             if name not in given or given[name].shape != expected.shape:
                 raise ValueError(f"{self.name}: output {name} is missing or has another shape in {body[:200]!r}")
