@@ -18,7 +18,7 @@ _LENGTH = Struct("<I")
 
 
 def from_bytes(name: str, data: bytes | memoryview, datatype: Datatype, shape: Sequence[int]) -> np.ndarray:
-    """An array of `shape` over `data`: a read-only view, except for BYTES.
+    """An array of `shape`, which `check_tensor` has checked, over `data`: a read-only view, except for BYTES.
 
     A view starts where its bytes start, so it may be unaligned (`array.flags.aligned`).
     Raises InvalidInput if the size does not fit the shape or a value is not one of the datatype.
@@ -31,11 +31,8 @@ def from_bytes(name: str, data: bytes | memoryview, datatype: Datatype, shape: S
         raise InvalidInput(
             f"input '{name}': {datatype} of shape {shown(list(shape))} needs {expected} bytes, got {len(data)}"
         )
-    try:
-        values = np.ndarray(shape, dtype, data)
-    except ValueError as error:  # zero elements, but dimensions whose product overflows
-        raise InvalidInput(f"input '{name}' has shape {shown(list(shape))}: {error}") from None
-    if datatype is Datatype.BOOL and values.size and values.view(np.uint8).max() > 1:
+    values = np.ndarray(shape, dtype, data)
+    if datatype is Datatype.BOOL and values.view(np.uint8).max() > 1:
         raise InvalidInput(f"input '{name}': BOOL takes bytes 0 and 1, found {values.view(np.uint8).max()}")
     return values
 
@@ -67,6 +64,15 @@ def to_bytes(array: np.ndarray) -> bytes | memoryview:
     if array.dtype.kind in "OSU":
         return b"".join(_LENGTH.pack(len(item)) + item for item in bytes_elements(array))
     return array.ravel().view(np.uint8).data
+
+
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """A BYTES array with every element a `bytes`, itself if it is so already. Raises as `bytes_elements` does."""
+    if array.dtype == object and set(map(type, array.ravel().tolist())) <= {bytes}:
+        return array
+    elements = np.empty(array.size, dtype=object)
+    elements[:] = bytes_elements(array)
+    return elements.reshape(array.shape)
 
 
 def bytes_elements(array: np.ndarray) -> list[bytes]:

@@ -5,6 +5,7 @@ from math import ceil, floor, prod
 from typing import Any
 
 import numpy as np
+from fastapi.openapi.docs import get_swagger_ui_html
 
 from configs.tensors import Datatype, Signature, TensorSpec
 from deployments.protocols.plain import accepted
@@ -72,9 +73,6 @@ def openapi_document(graphs: Sequence[tuple[str, str, Signature]], server_versio
 
 def docs_page(openapi_url: str) -> str:
     """HTML that shows the document at `openapi_url` in Swagger UI; the browser loads its script from a CDN."""
-    # Imported here: FastAPI takes a third of a second, and only the page needs it.
-    from fastapi.openapi.docs import get_swagger_ui_html
-
     return bytes(get_swagger_ui_html(openapi_url=openapi_url, title="Millrace").body).decode()
 
 

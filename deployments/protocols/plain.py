@@ -9,7 +9,7 @@ import orjson
 
 from configs.errors import InvalidInput, UnsupportedMediaType
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
-from deployments.protocols.arrays import Json, from_json
+from deployments.protocols.arrays import from_json, parse_json, parse_object
 from deployments.protocols.binary import bytes_elements
 from deployments.protocols.multipart import parse_parts
 from deployments.protocols.request import InferRequest, check_tensor, check_together, shown, spec_of
@@ -23,9 +23,9 @@ _JSON = ("", "application/json", "application/x-www-form-urlencoded")
 def decode(body: bytes, content_type: str, signature: Signature) -> InferRequest:
     """A checked request from the body of `POST /{graph}`; its model is empty, the path names it.
 
-    `application/json` (also no content type, or that of `curl -d`): an object of input name → nested lists; BYTES elements are
-    strings or `{"b64": "…"}`. A value with one dimension less than declared is one row without the leading
-    dimension; then every input must be so, and the answer comes back without it too (`InferRequest.single`).
+    `application/json` (also no content type, or that of `curl -d`): an object of input name → nested lists; BYTES
+    elements are strings or `{"b64": "…"}`. A value with one dimension less than declared is one row without the
+    leading dimension; then every input must be so, and the answer comes back without it too (`InferRequest.single`).
     `multipart/form-data`: each part is named after an input; for BYTES it is one row's bytes (several parts of a
     name are several rows), for others it is JSON.
     `application/octet-stream` and `image/*`: the body is one row of a graph whose only input is BYTES.
@@ -38,7 +38,7 @@ def decode(body: bytes, content_type: str, signature: Signature) -> InferRequest
     if not body:
         raise InvalidInput(f"the body is empty; send {' or '.join(accepted(inputs))}")
     if kind in _JSON:
-        values, text = _object(body), body
+        values, text = parse_object(body, 'an object of inputs like {"name": [...]}'), body
     elif kind == "multipart/form-data":
         values, text = _form_values(body, content_type, inputs), body
     else:
@@ -71,16 +71,6 @@ def _reads(kind: str, inputs: Mapping[str, TensorSpec]) -> bool:
     return ("image/*" if kind.startswith("image/") else kind) in accepted(inputs)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not JSON: {error}") from None
-    if type(document) is not dict:
-        raise InvalidInput('the body is JSON, but not an object of inputs like {"name": [...]}')
-    return document
-
-
 def _form_values(body: bytes, content_type: str, inputs: Mapping[str, TensorSpec]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, content in parse_parts(body, content_type):
@@ -90,19 +80,12 @@ def _form_values(body: bytes, content_type: str, inputs: Mapping[str, TensorSpec
         elif name in values:
             raise InvalidInput(f"input '{name}' is given twice")
         else:
-            values[name] = _json_part(name, content)
+            values[name] = parse_json(content, f"the part for input '{name}'")
     # One part for each file is one row; the JSON parts then leave out the leading dimension too.
     files = [name for name in values if inputs[name].datatype is Datatype.BYTES]
     if all(len(values[name]) == 1 for name in files):
         values.update((name, values[name][0]) for name in files)
     return values
-
-
-def _json_part(name: str, content: bytes) -> Json:
-    try:
-        return orjson.loads(content)  # type: ignore[no-any-return]
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the part for input '{name}' is not JSON: {error}") from None
 
 
 def _nested(value: Any, depth: int) -> Any:

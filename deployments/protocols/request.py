@@ -89,8 +89,9 @@ def check_tensor(name: str, datatype: object, shape: Sequence[int], spec: Tensor
         raise InvalidInput(f"input '{name}' has datatype {came}, expected {spec.datatype}")
     if not _fits(tuple(shape), spec.shape):
         raise InvalidInput(f"input '{name}' has shape {shown(list(shape))}, expected {list(spec.shape)}")
-    if shape[0] == 0:
-        raise InvalidInput(f"input '{name}' has shape {shown(list(shape))}: zero rows; send at least one row")
+    if 0 in shape:  # also because no data would then bear witness of the other sizes
+        remedy = "zero rows; send at least one row" if shape[0] == 0 else "each dimension needs at least 1 element"
+        raise InvalidInput(f"input '{name}' has shape {shown(list(shape))}: {remedy}")
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:

@@ -62,25 +62,14 @@ def decode_infer(message: bytes, signature_of: Callable[[str, str], Signature]) 
     return InferRequest(proto.model_name, proto.model_version, proto.id, rows, parameters, outputs, True)
 
 
-def encode_infer(
-    request: InferRequest,
-    outputs: Rows,
-    model: str,
-    version: str,
-    parameters: Mapping[str, Parameter] | None = None,
-) -> Any:
-    """The ModelInferResponse with all data in `raw_output_contents`.
-
-    `model` and `version` are those that answered; `parameters` are those of the answer.
-    """
+def encode_infer(request: InferRequest, outputs: Rows, model: str, version: str) -> Any:
+    """The ModelInferResponse with all data in `raw_output_contents`; `model` and `version` are those that answered."""
     names = outputs if request.outputs is None else [name for name, _ in request.outputs]
     response = ModelInferResponse(model_name=model, model_version=version, id=request.id)
     for name in names:
         array = outputs[name]
         response.outputs.add(name=name, datatype=Datatype.of(array).value, shape=array.shape)
         response.raw_output_contents.append(bytes(to_bytes(array)))
-    for name, value in (parameters or {}).items():
-        _set_parameter(response.parameters[name], value)
     return response
 
 
@@ -139,10 +128,7 @@ def _typed(name: str, contents: Any, datatype: Datatype, shape: tuple[int, ...])
         raise InvalidInput(
             f"input '{name}': shape {shown(list(shape))} needs {prod(shape)} elements, {field} has {len(values)}"
         )
-    try:
-        return _as_array(name, list(values), datatype).reshape(shape)
-    except ValueError as error:  # zero elements, but dimensions whose product overflows
-        raise InvalidInput(f"input '{name}' has shape {shown(list(shape))}: {error}") from None
+    return _as_array(name, list(values), datatype).reshape(shape)
 
 
 def _as_array(name: str, values: list[Any], datatype: Datatype) -> np.ndarray:
@@ -184,16 +170,3 @@ def _parameters(parameters: Any) -> dict[str, Parameter]:
             raise InvalidInput(f"parameter {shown(name)} has no value")
         found[name] = getattr(parameter, choice)
     return found
-
-
-def _set_parameter(parameter: Any, value: Parameter) -> None:
-    if isinstance(value, bool):
-        parameter.bool_param = value
-    elif isinstance(value, int):
-        # Only what int64 cannot hold needs the field that fewer clients know.
-        field = "int64_param" if value < 2**63 else "uint64_param"
-        setattr(parameter, field, value)
-    elif isinstance(value, float):
-        parameter.double_param = value
-    else:
-        parameter.string_param = value

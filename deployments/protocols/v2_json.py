@@ -12,7 +12,7 @@ import orjson
 
 from configs.errors import InvalidInput, Unsupported
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
-from deployments.protocols.arrays import from_json, to_json
+from deployments.protocols.arrays import from_json, parse_object, to_json
 from deployments.protocols.binary import from_bytes, to_bytes
 from deployments.protocols.request import (
     InferRequest,
@@ -143,7 +143,9 @@ def _header_size(header_length: str, body_size: int) -> int:
 
 
 def _decode_document(text: bytes, tail: _Tail, signature: Signature, model: str, version: str) -> InferRequest:
-    document = _parse(text)
+    if not text:
+        raise InvalidInput("the body is empty; send a JSON object with `inputs`")
+    document = parse_object(text, "an object with `inputs`")
     inputs = signature.inputs or {}
     rows: Rows = {}
     for tensor in _list_of(document, "inputs"):
@@ -161,18 +163,6 @@ def _decode_document(text: bytes, tail: _Tail, signature: Signature, model: str,
     if type(identifier) is not str:
         raise InvalidInput(f"id is {shown(identifier)}, expected a string")
     return InferRequest(model, version, identifier, rows, parameters, outputs, binary_output)
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    if not text:
-        raise InvalidInput("the body is empty; send a JSON object with `inputs`")
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not JSON: {error}") from None
-    if type(document) is not dict:
-        raise InvalidInput("the body is JSON, but not an object with `inputs`")
-    return document
 
 
 def _list_of(document: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def random_tensor(datatype: Datatype, shape: tuple[int, ...], seed: int) -> np.n
 @st.composite
 def tensors(draw: st.DrawFn, datatypes: list[Datatype] = list(Datatype)) -> tuple[Datatype, np.ndarray]:  # noqa: B006
     datatype = draw(st.sampled_from(datatypes))
-    inner = draw(st.lists(st.integers(0, 3), max_size=2))
+    inner = draw(st.lists(st.integers(1, 3), max_size=2))
     shape = (draw(st.integers(1, 3)), *inner)
     return datatype, random_tensor(datatype, shape, draw(st.integers(0, 2**32 - 1)))
 

@@ -47,6 +47,11 @@ def test_says_what_does_not_fit(change: dict[str, np.ndarray], message: str) -> 
         check_rows(rows(**change), INPUTS)
 
 
+def test_no_dimension_is_empty() -> None:
+    with pytest.raises(InvalidInput, match=re.escape("input 'x' has shape [9, 0]: each dimension needs at least 1")):
+        check_rows({"x": np.zeros((9, 0), bool)}, signature(x="BOOL[-1, -1]").inputs or {})
+
+
 def test_names_what_is_missing() -> None:
     with pytest.raises(InvalidInput, match=re.escape("missing input 't'; the graph takes image (UINT8[-1, 2]), t")):
         check_rows({"image": rows()["image"]}, INPUTS)

@@ -38,7 +38,7 @@ def values(array: np.ndarray) -> list:
 
 def read_back(data: Any, datatype: Datatype, shape: list[int]) -> np.ndarray:
     if datatype is Datatype.BYTES:
-        return np.array([item.encode() for item in data] or np.empty(0, object), dtype=object).reshape(shape)
+        return np.array([item.encode() for item in data], dtype=object).reshape(shape)
     return (
         np.array(data, dtype=np.float32 if datatype in ("FP16", "BF16") else datatype.dtype)
         .astype(datatype.dtype)
@@ -51,7 +51,7 @@ def read_back(data: Any, datatype: Datatype, shape: list[int]) -> np.ndarray:
 def test_json_round_trip(case: tuple[Datatype, np.ndarray]) -> None:
     datatype, array = case
     graph = signature_of_array(datatype, array)
-    nested = np.array(values(array) or np.empty(0), dtype=object).reshape(array.shape).tolist()
+    nested = np.array(values(array), dtype=object).reshape(array.shape).tolist()
     for data in (values(array), nested):
         request = decode(body(tensor("x", datatype.value, array.shape, data=data)), graph)
         assert same(request.rows["x"], array)
@@ -210,8 +210,12 @@ def test_malformed_tensors(change: dict[str, Any], message: str) -> None:
     refused(body({**tensor(data=[1, 2]), **change}), message)
 
 
-def test_overflowing_shape_without_elements() -> None:
-    refused(body(tensor(shape=[1, 0, 2**62, 2**62], data=[])), "array is too big", signature(x="FP32[-1, -1, -1, -1]"))
+def test_no_data_is_no_number_of_rows() -> None:
+    message = f"input 'x' has shape [{2**60}, 0]: each dimension needs at least 1 element"
+    graph = signature(x="FP32[-1, -1]")
+    refused(body(tensor(shape=[2**60, 0], data=[])), message, graph)
+    header = body(tensor(shape=[2**60, 0], parameters={"binary_data_size": 0}))
+    refused(header, message, graph, str(len(header)))
 
 
 @pytest.mark.parametrize(
