@@ -48,6 +48,7 @@ class TooLarge(RequestError):
     """A request is larger than the gateway accepts."""
 
     http_status = 413
+    grpc_code = "RESOURCE_EXHAUSTED"
 
 
 class UnsupportedMediaType(RequestError):
