@@ -78,12 +78,14 @@ class NodeBase(_Frozen):
         """Whether this node asks for a stage deployment of its own, whatever the gateway's share of CPUs."""
         return self.gpus > 0 or self.replicas is not None or self.isolate
 
-    def references(self) -> list[str]:
-        """All references this node reads, in order."""
-        found: list[str] = []
-        for value in self.inputs.values():
-            found.extend(value if isinstance(value, list) else [value])
-        return found
+
+_PLACEMENT = ("cpus", "gpus", "replicas", "isolate")
+
+
+def _refuse(node: NodeBase, fields: tuple[str, ...], why: str) -> None:
+    given = [field for field in fields if field in node.model_fields_set]
+    if given:
+        raise ValueError(f"remove {', '.join(given)}: {why}")
 
 
 class _OneReferenceEach(NodeBase):
@@ -121,6 +123,7 @@ class EnsembleNode(NodeBase):
     inputs: dict[str, list[Reference]] = Field(description="`members`: the references to combine.")
     weights: list[float] | None = Field(None, description="One weight a member, for `weighted_mean`.")
     model: str | None = Field(None, description="For `stacking`: the model that takes all members, concatenated.")
+    version: int | None = Field(None, ge=0, description="For `stacking`: a fixed version instead of the newest.")
     trust: Literal["pickle"] | None = Field(None, description="As for a model node, for `stacking`.")
 
     @model_validator(mode="after")
@@ -168,17 +171,19 @@ class SwitchNode(_OneReferenceEach):
                 raise ValueError("`switch: confidence` needs `with: {threshold: <number>}` and nothing else")
             if set(self.inputs) != {"scores"}:
                 raise ValueError("`switch: confidence` has one input, `scores`")
+        _refuse(self, _PLACEMENT, "a switch runs in the gateway")
         return self
-
-    def references(self) -> list[str]:
-        """Inputs of the decision, then what each case reads."""
-        return [*super().references(), *(ref for case in self.cases.values() for ref in case.values())]
 
 
 class SubgraphNode(_OneReferenceEach):
     """Another graph used as one node: `graph: configs/other.yaml`."""
 
     graph: str = Field(min_length=1, description="Path of the other graph's YAML file.")
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        _refuse(self, (*_PLACEMENT, "batch", "outputs"), "say it at the nodes of the other graph")
+        return self
 
 
 _KINDS: dict[str, type[NodeBase]] = {
@@ -244,6 +249,19 @@ class GraphConfig(_Frozen):
         if fixed:
             listed = ", ".join(f"{name} {spec}" for name, spec in fixed.items())
             raise ValueError(f"inputs {listed}: the first dimension is the rows; write it as -1")
+        return self
+
+    @model_validator(mode="after")
+    def _profiles_name_nodes(self) -> Self:
+        for profile, overrides in self.profiles.items():
+            for name in overrides:
+                node = self.nodes.get(name)
+                if node is None:
+                    raise ValueError(f"profile {profile}: there is no node {name}; there are {', '.join(self.nodes)}")
+                if isinstance(node, SwitchNode | SubgraphNode):
+                    raise ValueError(
+                        f"profile {profile}: node {name} is not placed; only calls, models and ensembles are"
+                    )
         return self
 
     def with_profile(self, profile: str) -> "GraphConfig":

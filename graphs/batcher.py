@@ -106,8 +106,12 @@ class Batcher(Generic[K]):
     def _work(self) -> None:
         while not self._closed:
             self._wake.acquire()
-            while batch := self._take():
-                self._report(self._run(batch))
+            self._work_off()
+        self._work_off()  # what arrived between the last look and the end
+
+    def _work_off(self) -> None:
+        while batch := self._take():
+            self._report(self._run(batch))
 
     def _take(self) -> list[_Item[K]]:
         """The oldest item and those behind it that fit into the same call, in order."""
@@ -129,7 +133,7 @@ class Batcher(Generic[K]):
             arrays, count = _join(batch)
             started = time.perf_counter()
             outputs, seconds = self._call(arrays, count)
-        except Exception as error:  # noqa: BLE001  the edge to user code; every item must get an answer
+        except BaseException as error:  # noqa: BLE001  user code may even exit; the thread must go on, and each item be answered
             return self._halve(batch, error)
         batch_s = started - taken
         return [
@@ -137,7 +141,7 @@ class Batcher(Generic[K]):
             for item, part in zip(batch, _split(batch, outputs), strict=True)
         ]
 
-    def _halve(self, batch: list[_Item[K]], error: Exception) -> list[_Outcome[K]]:
+    def _halve(self, batch: list[_Item[K]], error: BaseException) -> list[_Outcome[K]]:
         if len(batch) == 1:
             if not isinstance(error, MillraceError):
                 error = NodeError(f"{type(error).__name__}: {error}")

@@ -37,9 +37,11 @@ class UserCallable:
         if not self.is_class:
             return _unbindable(self.target, self.path, {**inputs, **with_})
         construct = _unbindable(self.target, self.path, with_)
-        call = self.target.__dict__.get("__call__") or getattr(self.target, "__call__", None)  # noqa: B004
+        call = getattr(self.target, "__call__", None)  # noqa: B004
         if not inspect.isfunction(call):
             return [*construct, f"class {self.path} has no __call__"]
+        hooks = [name for name in ("warmup", "close") if inspect.iscoroutinefunction(getattr(self.target, name, None))]
+        construct += [f"{self.path}.{name} is a coroutine; make it a plain method" for name in hooks]
         return [*construct, *_unbindable(call, f"{self.path}.__call__", inputs, method=True)]
 
 

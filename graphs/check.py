@@ -1,7 +1,7 @@
 """Everything that can be known to be wrong with a graph before anything starts, all at once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.documents import Document, load_document
@@ -13,7 +13,7 @@ from configs.tensors import Signature
 from graphs.callables import declared_signature, import_callable
 from graphs.flat import Edge, FlatGraph, FlatNode, flatten
 from graphs.order import topological
-from graphs.typing import TypedGraph, infer
+from graphs.typing import infer
 from servables.store import find_version
 
 
@@ -22,7 +22,7 @@ class CheckedGraph:
     """A graph in which nothing is known to be wrong. Model signatures are not read yet."""
 
     flat: FlatGraph
-    typed: TypedGraph
+    """Every model's version is fixed: what was checked is what each replica loads, whatever is published later."""
     root: Path
     """The folder that relative paths of models and sub-graphs start from."""
 
@@ -30,22 +30,23 @@ class CheckedGraph:
 def check_file(path: Path, root: Path, profile: str = "") -> CheckedGraph:
     """Load and check a graph's YAML file. Raises ConfigError that lists every problem, with lines."""
     document = load_document(path)
-    return check_graph(parse_graph(document).with_profile(profile), root, document)
+    return check_graph(parse_graph(document), root, document, profile)
 
 
-def check_graph(config: GraphConfig, root: Path, document: Document | None = None) -> CheckedGraph:
+def check_graph(config: GraphConfig, root: Path, document: Document | None = None, profile: str = "") -> CheckedGraph:
     """Check a graph.
 
     Args:
         root: the folder that relative paths of models and sub-graphs start from.
         document: where the graph was read from, for line numbers.
+        profile: placement profile, of this graph and its sub-graphs; one that a graph does not have changes nothing.
 
     Raises:
         ConfigError: lists every problem found.
     """
     document = document or Document(Path(f"<graph {config.name}>"), {}, {})
     try:
-        flat = flatten(config, lambda path: load_graph(root / path))
+        flat = flatten(config.with_profile(profile), lambda path: load_graph(root / path).with_profile(profile))
     except ConfigError as error:
         raise config_error([document.problem(("nodes",), error.message)]) from None
     problems = [*_structure(flat, document), *_code(flat, document), *_models(flat, document, root)]
@@ -54,7 +55,7 @@ def check_graph(config: GraphConfig, root: Path, document: Document | None = Non
     typed = infer(flat, _order(flat), static_signature)
     if typed.complaints:
         raise config_error([document.problem(_field(node, field), text) for node, field, text in typed.complaints])
-    return CheckedGraph(flat, typed, root)
+    return CheckedGraph(_pinned(flat, root), root)
 
 
 def static_signature(node: FlatNode) -> Signature:
@@ -175,21 +176,29 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
                     yield document.problem(_field(name, "inputs"), text)
             if user.is_async and not isinstance(node.config, CallNode):
                 yield document.problem(field, f"{path} is a coroutine; only `call` nodes may be")
-            if user.is_async and node.config.placed:
+            if user.is_async and (node.config.placed or node.config.cpus is not None):
                 yield document.problem(
                     field,
                     f"{path} is a coroutine; it runs on the gateway's event loop",
-                    remedy="remove gpus, replicas and isolate",
+                    remedy="remove cpus, gpus, replicas and isolate",
                 )
+
+
+def _pinned(flat: FlatGraph, root: Path) -> FlatGraph:
+    nodes = {}
+    for name, node in flat.nodes.items():
+        if isinstance(node.config, ModelNode | EnsembleNode) and node.config.model is not None:
+            number = find_version(root / node.config.model, node.config.version).number
+            node = replace(node, config=node.config.model_copy(update={"version": number}))
+        nodes[name] = node
+    return replace(flat, nodes=nodes)
 
 
 def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem]:
     for name, node in flat.nodes.items():
-        model = getattr(node.config, "model", None)
-        if model is None:
+        if not isinstance(node.config, ModelNode | EnsembleNode) or node.config.model is None:
             continue
-        version = node.config.version if isinstance(node.config, ModelNode) else None
         try:
-            find_version(root / model, version)
+            find_version(root / node.config.model, node.config.version)
         except ModelError as error:
             yield document.problem(_field(name, "model"), error.message)

@@ -185,10 +185,10 @@ class Executor:
                 return
             started = time.perf_counter()
             try:
-                outputs = checked(name, await instance.call(gather(node, frame, self.plan)), count)
-            except MillraceError:
+                outputs = checked(instance, await instance.call(gather(node, frame, self.plan)), count)
+            except (MillraceError, asyncio.CancelledError):
                 raise
-            except Exception as error:  # the edge to user code, which may raise anything
+            except BaseException as error:  # the edge to user code, which may even exit: the event loop must go on
                 raise NodeError(f"node {name} failed: {type(error).__name__}: {error}") from error
             _put(frame, name, outputs)
             trace.nodes.append(NodeTiming(name, 0.0, 0.0, time.perf_counter() - started, count))

@@ -1,7 +1,7 @@
 """One flat set of nodes from a graph and its sub-graphs: references become edges."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from configs.errors import ConfigError
@@ -40,6 +40,16 @@ class FlatNode:
 
 
 @dataclass(frozen=True)
+class Border:
+    """An input of a sub-graph: what the sub-graph declares, and the edge that feeds it."""
+
+    node: str
+    input: str
+    spec: TensorSpec
+    edge: Edge
+
+
+@dataclass(frozen=True)
 class FlatGraph:
     """A graph without sub-graphs."""
 
@@ -48,6 +58,7 @@ class FlatGraph:
     nodes: Mapping[str, FlatNode]
     outputs: Mapping[str, Edge]
     config: GraphConfig
+    borders: tuple[Border, ...] = ()
 
 
 LoadGraph = Callable[[str], GraphConfig]
@@ -66,7 +77,20 @@ def flatten(config: GraphConfig, load: LoadGraph) -> FlatGraph:
     flattener.add(config, prefix="", inside=())
     nodes = {node.name: flattener.resolved(node) for node in flattener.nodes}
     outputs = {name: flattener.resolve(_edge(ref, "")) for name, ref in config.outputs.items()}
-    return FlatGraph(config.name, config.inputs, nodes, outputs, config)
+    borders = tuple(replace(border, edge=flattener.resolve(border.edge)) for border in flattener.borders)
+    return FlatGraph(config.name, config.inputs, _without_unread(nodes, outputs), outputs, config, borders)
+
+
+def _without_unread(nodes: dict[str, FlatNode], outputs: Mapping[str, Edge]) -> dict[str, FlatNode]:
+    """Leave out what lies in a sub-graph and feeds only outputs of it that nobody here reads."""
+    waiting = [edge.node for edge in outputs.values()] + [name for name in nodes if "/" not in name]
+    read: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in nodes and name not in read:
+            read.add(name)
+            waiting.extend(edge.node for edge in nodes[name].reads())
+    return {name: node for name, node in nodes.items() if name in read}
 
 
 def _edge(reference: str, prefix: str) -> Edge:
@@ -80,6 +104,7 @@ class _Flattener:
     def __init__(self, load: LoadGraph) -> None:
         self._load = load
         self._aliases: dict[Edge, Edge] = {}
+        self.borders: list[Border] = []
         self.nodes: list[FlatNode] = []
 
     def add(self, config: GraphConfig, prefix: str, inside: tuple[str, ...]) -> None:
@@ -87,7 +112,8 @@ class _Flattener:
             if isinstance(node, SubgraphNode):
                 self._add_subgraph(node, prefix, name, inside)
             else:
-                self.nodes.append(_flat_node(node, prefix, name))
+                batched = node if node.batch is not None else node.model_copy(update={"batch": config.batch})
+                self.nodes.append(_flat_node(batched, prefix, name))
 
     def _add_subgraph(self, node: SubgraphNode, prefix: str, name: str, inside: tuple[str, ...]) -> None:
         if node.graph in inside:
@@ -100,7 +126,9 @@ class _Flattener:
                 f"{sorted(inner.inputs)}; correct {', '.join(sorted(missing))}"
             )
         for input_name, reference in node.inputs.items():
-            self._aliases[Edge(inner_prefix, input_name)] = _edge(reference, prefix)
+            outer = _edge(reference, prefix)
+            self._aliases[Edge(inner_prefix, input_name)] = outer
+            self.borders.append(Border(prefix + name, input_name, inner.inputs[input_name], outer))
         for output, reference in inner.outputs.items():
             self._aliases[Edge(prefix + name, output)] = _edge(reference, inner_prefix)
         self.add(inner, inner_prefix, (*inside, node.graph))

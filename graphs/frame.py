@@ -47,7 +47,8 @@ class Frame:
     def count(self, scope: Scope) -> int:
         """How many rows run in a scope."""
         if scope not in self._counts:
-            self._counts[scope] = len(self._rows_of(scope))
+            # Where no row reaches the outer case, the inner switch has not decided at all.
+            self._counts[scope] = len(self._rows_of(scope)) if self.count(scope[:-1]) else 0
         return self._counts[scope]
 
     def merge(self, switch: str, outputs: Mapping[str, Mapping[str, Edge]]) -> Rows:

@@ -1,15 +1,15 @@
 """Make a node ready to be called: import its callable, load its model, bind its ensemble."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs.errors import ConfigError, MillraceError
-from configs.graph import CallNode, EnsembleNode, ModelNode, SwitchNode
+from configs.errors import ConfigError, MillraceError, ModelError
+from configs.graph import Batch, CallNode, EnsembleNode, ModelNode, SwitchNode
 from configs.tensors import Rows, Signature
 from graphs.callables import UserCallable, declared_signature, import_callable
 from graphs.ensembles import combine
@@ -33,8 +33,10 @@ class Instance:
     signature: Signature
     version: str = ""
     """Version of the node's servable; empty for code."""
-    warmup: Callable[[], None] = _nothing
-    close: Callable[[], None] = _nothing
+    warmup: Callable[[], object] = _nothing
+    close: Callable[[], object] = _nothing
+    dtypes: Mapping[str, np.dtype] = field(default_factory=dict)
+    """Output → dtype, as declared by the node; BYTES are absent, since several dtypes hold them."""
 
 
 def load_instance(node: FlatNode, root: Path, options: LoadOptions) -> Instance:
@@ -47,33 +49,48 @@ def load_instance(node: FlatNode, root: Path, options: LoadOptions) -> Instance:
         ConfigError, ModelError, MissingExtra: the message names the node, the reason and the remedy.
     """
     try:
-        match node.config:
-            case CallNode() as config:
-                return _load_call(node, config)
-            case ModelNode() as config:
-                return _load_model(node, config, root, options)
-            case EnsembleNode() as config:
-                return _load_ensemble(node, config, root, options)
-            case SwitchNode() as config:
-                return _load_switch(node, config)
+        instance = _load(node, root, options)
     except MillraceError as error:
         raise type(error)(f"node {node.name}: {error.message}") from error
-    raise TypeError(f"node {node.name}: no loader for {type(node.config).__name__}")
+    declared = instance.signature.outputs or node.config.outputs or {}
+    dtypes = {name: spec.datatype.dtype for name, spec in declared.items() if spec.datatype != "BYTES"}
+    return replace(instance, dtypes=dtypes)
+
+
+def warm_up(instance: Instance) -> None:
+    """Run a node's warm-up. Raises ModelError that names the node and the reason."""
+    try:
+        instance.warmup()
+    except Exception as error:  # user code may raise anything; the deployment must say why it failed
+        raise ModelError(f"node {instance.name}: warm-up failed: {type(error).__name__}: {error}") from error
+
+
+def _load(node: FlatNode, root: Path, options: LoadOptions) -> Instance:
+    match node.config:
+        case CallNode() as config:
+            return _load_call(node, config)
+        case ModelNode() as config:
+            return _load_model(node, config, root, options)
+        case EnsembleNode() as config:
+            return _load_ensemble(node, config, root, options)
+        case SwitchNode() as config:
+            return _load_switch(node, config)
+    raise TypeError(f"no loader for {type(node.config).__name__}")
 
 
 def _load_call(node: FlatNode, config: CallNode) -> Instance:
     user = import_callable(config.call)
     if not user.is_class:
-        signature = declared_signature(user.target, user.path)
-        return Instance(node.name, _keywords(partial(user.target, **config.with_)), signature)
-    instance = _construct(user, config.with_)
-    return Instance(
-        node.name,
-        _keywords(instance),
-        declared_signature(instance, user.path),
-        warmup=getattr(instance, "warmup", _nothing),
-        close=getattr(instance, "close", _nothing),
-    )
+        return Instance(
+            node.name, _keywords(partial(user.target, **config.with_)), declared_signature(user.target, user.path)
+        )
+    made = _construct(user, config.with_)
+    return _with_hooks(Instance(node.name, _keywords(made), declared_signature(made, user.path)), made)
+
+
+def _with_hooks(instance: Instance, made: object) -> Instance:
+    """The `warmup` and `close` of a user's object, where it has them."""
+    return replace(instance, warmup=getattr(made, "warmup", _nothing), close=getattr(made, "close", _nothing))
 
 
 def _construct(user: UserCallable, arguments: Mapping[str, Any]) -> Callable[..., Any]:
@@ -99,7 +116,7 @@ def _load_model(node: FlatNode, config: ModelNode, root: Path, options: LoadOpti
         servable,
         servable.signature,
         str(version.number),
-        warmup=partial(_warm, servable, config.batch.max_rows if config.batch else 1),
+        warmup=partial(_warm, servable, (config.batch or Batch()).max_rows),
         close=servable.close,
     )
 
@@ -113,16 +130,15 @@ def _check_inputs(node: FlatNode, signature: Signature) -> None:
 
 
 def _warm(servable: Servable, max_rows: int) -> None:
-    """Call the model with zeros, one row and then a full batch, so that no request pays for first use."""
+    """Call the model with zeros, one row and then a full batch, so that no request pays for first use.
+
+    Models whose inputs are BYTES or have open sizes are not called: nobody knows what they take.
+    """
     inputs = servable.signature.inputs or {}
-    if any(spec.datatype == "BYTES" for spec in inputs.values()):
+    if any(spec.datatype == "BYTES" or -1 in spec.shape[1:] for spec in inputs.values()):
         return
     for rows in sorted({1, max_rows}):
-        zeros = {
-            name: np.zeros((rows, *(max(size, 1) for size in spec.shape[1:])), spec.datatype.dtype)
-            for name, spec in inputs.items()
-        }
-        servable(zeros)
+        servable({name: np.zeros((rows, *spec.shape[1:]), spec.datatype.dtype) for name, spec in inputs.items()})
 
 
 def _load_ensemble(node: FlatNode, config: EnsembleNode, root: Path, options: LoadOptions) -> Instance:
@@ -131,13 +147,14 @@ def _load_ensemble(node: FlatNode, config: EnsembleNode, root: Path, options: Lo
         return _load_stacking(node, config, config.model, root, options)
     if ":" in config.ensemble:
         user = import_callable(config.ensemble)
-        call = _construct(user, {}) if user.is_class else user.target
-        return Instance(node.name, lambda rows: call(list(rows.values())), declared_signature(call, user.path))
+        made = _construct(user, {}) if user.is_class else user.target
+        signature = declared_signature(made, user.path)
+        return _with_hooks(Instance(node.name, lambda rows: made(list(rows.values())), signature), made)
     return Instance(node.name, lambda rows: combine(config.ensemble, list(rows.values()), config.weights), Signature())
 
 
 def _load_stacking(node: FlatNode, config: EnsembleNode, model: str, root: Path, options: LoadOptions) -> Instance:
-    version = find_version(root / model)
+    version = find_version(root / model, config.version)
     servable = load_servable(version.path, _trusting(options, config.trust))
     inputs = list(servable.signature.inputs or {})
     if len(inputs) != 1:
@@ -156,15 +173,16 @@ def _trusting(options: LoadOptions, trust: str | None) -> LoadOptions:
 
 def _load_switch(node: FlatNode, config: SwitchNode) -> Instance:
     names = list(node.cases)
-    if config.switch == "confidence":
-        threshold = float(config.with_["threshold"])
-
-        decide: Callable[[Rows], Any] = lambda rows: confidence(rows["scores"], threshold)  # noqa: E731
-    else:
-        user = import_callable(config.switch)
-        decide = _keywords(_construct(user, config.with_) if user.is_class else partial(user.target, **config.with_))
+    decide = _decision(config)
 
     def call(rows: Rows) -> Rows:
-        return {CASE: case_codes(decide(rows), names, len(next(iter(rows.values()))))}
+        return {CASE: case_codes(decide(**rows), names, len(next(iter(rows.values()))))}
 
-    return Instance(node.name, call, Signature())
+    return _with_hooks(Instance(node.name, call, Signature()), decide)
+
+
+def _decision(config: SwitchNode) -> Callable[..., Any]:
+    if config.switch == "confidence":
+        return partial(confidence, threshold=float(config.with_["threshold"]))
+    user = import_callable(config.switch)
+    return _construct(user, config.with_) if user.is_class else partial(user.target, **config.with_)

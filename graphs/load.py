@@ -7,7 +7,7 @@ from pathlib import Path
 from configs.errors import ConfigError
 from configs.tensors import Signature
 from graphs.flat import FlatNode
-from graphs.instances import Instance, load_instance
+from graphs.instances import Instance, load_instance, warm_up
 from graphs.plan import Plan
 from graphs.typing import graph_signature, infer
 from servables.base import LoadOptions
@@ -20,7 +20,7 @@ def load_inline(plan: Plan, root: Path, options: LoadOptions) -> dict[str, Insta
     with ThreadPoolExecutor(4, "millrace-load") as pool:
         instances = list(pool.map(lambda node: load_instance(node, root, options), nodes))
     for instance in instances:
-        instance.warmup()
+        warm_up(instance)
     return {instance.name: instance for instance in instances}
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.errors import MillraceError, NodeError
-from configs.graph import ModelNode
+from configs.graph import EnsembleNode, ModelNode
 from configs.tensors import Rows
-from graphs.flat import CASE, Edge, FlatNode
+from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
 from graphs.plan import DECIDE, Plan, Step
@@ -90,7 +90,7 @@ class Segment:
 def gather(node: FlatNode, frame: Frame, plan: Plan) -> Rows:
     """A node's named inputs, for the rows of its scope; an ensemble's members as `0`, `1`, …."""
     scope = plan.scope_of[node.name]
-    if "members" in node.inputs and len(node.inputs) == 1:
+    if isinstance(node.config, EnsembleNode):
         return {str(index): frame.get(edge, scope) for index, edge in enumerate(node.inputs["members"])}
     return {name: frame.get(edges[0], scope) for name, edges in node.inputs.items()}
 
@@ -98,15 +98,16 @@ def gather(node: FlatNode, frame: Frame, plan: Plan) -> Rows:
 def call_node(instance: Instance, inputs: Rows, count: int) -> Rows:
     """Call a node and check what it returns: a mapping of arrays with `count` rows each."""
     try:
-        return checked(instance.name, instance.call(inputs), count)
+        return checked(instance, instance.call(inputs), count)
     except MillraceError:
         raise
     except Exception as error:  # the edge to user code, which may raise anything: the request must get an answer
         raise NodeError(f"node {instance.name} failed: {type(error).__name__}: {error}") from error
 
 
-def checked(name: str, outputs: object, count: int) -> Rows:
+def checked(instance: Instance, outputs: object, count: int) -> Rows:
     """The outputs of a node as arrays. Raises NodeError that says what the node should have returned."""
+    name = instance.name
     if not isinstance(outputs, Mapping):
         raise NodeError(f"node {name} returned a {type(outputs).__name__}; return a dict of named arrays")
     rows: Rows = {}
@@ -117,6 +118,9 @@ def checked(name: str, outputs: object, count: int) -> Rows:
                 f"node {name} returned {output} of shape {list(array.shape)} for {count} rows; "
                 f"the first dimension must be the rows"
             )
+        declared = instance.dtypes.get(output, array.dtype)
+        if array.dtype != declared:
+            raise NodeError(f"node {name} returned {output} as {array.dtype}, but declares {declared}; convert it")
         rows[output] = array
     return rows
 
@@ -147,6 +151,3 @@ def _needs(plan: Plan, unit: str) -> list[str]:
         needs.append(unit + DECIDE)
         return needs + [edge.node for outputs in node.cases.values() for edge in outputs.values()]
     return needs + [edge.node for edges in node.inputs.values() for edge in edges]
-
-
-__all__ = ["CASE", "EdgeRows", "Segment", "call_node", "checked", "gather"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from configs.errors import ConfigError
 from configs.graph import EnsembleNode, SwitchNode
 from configs.tensors import Signature, TensorSpec
-from graphs.ensembles import output_specs
+from graphs.ensembles import OUTPUT_OF, output_specs
 from graphs.flat import CASE, Edge, FlatGraph, FlatNode
 
 Complaint = tuple[str, str, str]
@@ -34,6 +34,11 @@ def infer(graph: FlatGraph, order: list[str], signature_of: SignatureOf) -> Type
         _type_node(graph, graph.nodes[name], signature_of(graph.nodes[name]), typed)
     for name, edge in graph.outputs.items():
         _check_exists(graph, typed, edge, "", f"outputs.{name}")
+    for border in graph.borders:
+        given = typed.specs.get(border.edge)
+        if given is not None and not border.spec.fits(given):
+            text = f"the other graph takes {border.spec}, but {border.edge} is {given}"
+            typed.complaints.append((border.node, f"inputs.{border.input}", text))
     return typed
 
 
@@ -76,13 +81,7 @@ def _check_fits(node: FlatNode, input_name: str, edge: Edge, signature: Signatur
 
 def _outputs(node: FlatNode, signature: Signature, typed: TypedGraph) -> Mapping[str, TensorSpec] | None:
     declared = signature.outputs
-    if isinstance(node.config, EnsembleNode) and node.config.ensemble in (
-        "mean",
-        "weighted_mean",
-        "majority_vote",
-        "max",
-        "concat",
-    ):
+    if isinstance(node.config, EnsembleNode) and node.config.ensemble in OUTPUT_OF:
         declared = _ensemble_outputs(node, node.config, typed)
     elif isinstance(node.config, SwitchNode):
         declared = _switch_outputs(node, typed)

@@ -131,3 +131,25 @@ class SumColumns:
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         return {"sum": x.sum(axis=1, keepdims=True)}
+
+
+def leave(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Ends the process, or tries to, for negative values."""
+    if (x < 0).any():
+        raise SystemExit(1)
+    return {"y": x}
+
+
+async def leave_async(x: np.ndarray) -> dict[str, np.ndarray]:
+    """The same as a coroutine."""
+    return leave(x)
+
+
+class Hooked:
+    """Cannot be warmed up on the event loop."""
+
+    async def warmup(self) -> None:
+        """A coroutine, which nobody awaits."""
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        return {"y": x}

@@ -34,7 +34,17 @@ def problems(nodes: dict[str, Any], outputs: dict[str, str], **fields: Any) -> s
         (
             {"c": {"call": NODES + "double", "inputs": {"x": "x"}, "gpus": 1}},
             {"y": "c.y"},
-            ["is a coroutine", "remove gpus"],
+            ["is a coroutine", "remove cpus, gpus"],
+        ),
+        (
+            {"c": {"call": NODES + "double", "inputs": {"x": "x"}, "cpus": 4}},
+            {"y": "c.y"},
+            ["is a coroutine", "remove cpus"],
+        ),
+        (
+            {"h": {"call": NODES + "Hooked", "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}}},
+            {"y": "h.y"},
+            ["Hooked.warmup is a coroutine; make it a plain method"],
         ),
         (
             {"a": {**add("x"), "outputs": {"y": "FP64[-1, 2]"}}},
@@ -111,3 +121,40 @@ def test_a_sub_graph_output_that_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / "inner.yaml").write_text(INNER + "outputs: {y: a.y}\n")
     with pytest.raises(ConfigError, match=r"there is no"):
         check_graph(config({"sub": {"graph": "inner.yaml", "inputs": {"x": "x"}}}, {"y": "sub.q"}), tmp_path)
+
+
+def test_a_sub_graph_brings_its_profile_and_batch_and_leaves_out_what_nobody_reads(tmp_path: Path) -> None:
+    unread = f"  b: {{call: '{NODES}Add', inputs: {{x: x}}}}\n"
+    ending = "outputs: {y: a.y, z: b.y}\nbatch: {max_rows: 7}\nprofiles: {cpu: {a: {gpus: 0}}}\n"
+    (tmp_path / "inner.yaml").write_text(INNER.replace("inputs: {x: x}}", "inputs: {x: x}, gpus: 1}") + unread + ending)
+    outer = config({"sub": {"graph": "inner.yaml", "inputs": {"x": "x"}}}, {"y": "sub.y"})
+    flat = check_graph(outer, tmp_path, profile="cpu").flat
+    assert set(flat.nodes) == {"sub/a"}
+    inner = flat.nodes["sub/a"].config
+    assert (inner.gpus, inner.batch and inner.batch.max_rows) == (0, 7)
+
+
+def test_a_sub_graph_that_is_fed_another_shape(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text(INNER.replace("[-1, 2]", "[-1, -1, 2]") + "outputs: {y: a.y}\n")
+    with pytest.raises(ConfigError, match=r"sub.inputs.x: the other graph takes FP32\[-1, -1, 2\], but x is FP32"):
+        check_graph(config({"sub": {"graph": "inner.yaml", "inputs": {"x": "x"}}}, {"y": "sub.y"}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"graph": "inner.yaml", "inputs": {"x": "x"}, "gpus": 1}, "remove gpus: say it at the nodes"),
+        (
+            {"switch": NODES + "positive", "inputs": {"x": "x"}, "cases": {"true": {"y": "x"}}, "isolate": True},
+            "remove isolate: a switch runs in the gateway",
+        ),
+    ],
+)
+def test_placement_where_there_is_none(node: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config({"n": node}, {"y": "n.y"})
+
+
+def test_a_profile_that_names_no_node() -> None:
+    with pytest.raises(ValueError, match="profile cpu: there is no node nn; there are a"):
+        config({"a": add("x")}, {"y": "a.y"}, profiles={"cpu": {"nn": {"gpus": 0}}})

@@ -142,3 +142,34 @@ async def test_a_custom_ensemble() -> None:
     }
     nodes["m"]["outputs"] = {"spread": "FP32[-1, 2]"}
     assert (await answer(executor(plan(nodes, {"y": "m.spread"})), 7)).tolist() == [4]
+
+
+async def test_three_steps_of_a_cascade_with_rows_at_the_first_only() -> None:
+    nodes, _ = cascade()
+    nodes["first"] = {
+        "switch": "confidence",
+        "with": {"threshold": 5},
+        "inputs": {"scores": "x"},
+        "cases": {"confident": {"y": "x"}, "rest": {"y": "pick.y"}},
+    }
+    assert (await answer(executor(plan(nodes, {"y": "first.y"})), 7, 8)).tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("function", ["leave", "leave_async"])
+async def test_a_node_that_exits_takes_nobody_along(function: str) -> None:
+    node = {"call": NODES + function, "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}}
+    runner = executor(plan({"a": node}, {"y": "a.y"}))
+    with pytest.raises(NodeError, match="SystemExit"):
+        await runner.run({"x": rows(-1)}, 1)
+    assert (await answer(runner, 1)).tolist() == [1]
+
+
+async def test_a_node_that_returns_another_datatype_than_it_declares() -> None:
+    node = {"call": NODES + "refuse_negative", "inputs": {"x": "x"}, "outputs": {"y": "FP64[-1, 2]"}}
+    with pytest.raises(NodeError, match="node a returned y as float32, but declares float64"):
+        await answer(executor(plan({"a": node}, {"y": "a.y"})), 1)
+
+
+async def test_an_input_may_be_called_members() -> None:
+    node = {"call": NODES + "identity", "inputs": {"members": "x"}, "outputs": {"members": "FP32[-1, 2]"}}
+    assert (await answer(executor(plan({"a": node}, {"y": "a.members"})), 3)).tolist() == [3]

@@ -98,3 +98,17 @@ async def test_stacking_feeds_all_members_to_one_model(tmp_path: Path) -> None:
         "s": {"ensemble": "stacking", "model": "models/meta", "inputs": {"members": ["a.y", "b.y"]}},
     }
     assert await first(loaded(tmp_path, nodes, {"y": "s.sum"})[1]) == 2 + 2 + 11 + 11
+
+
+async def test_what_was_checked_is_what_is_loaded_whatever_is_published_meanwhile(tmp_path: Path) -> None:
+    publish(tmp_path, "m", 1, amount=1)
+    checked = check_graph(config({"m": {"model": "models/m", "inputs": {"x": "x"}}}, {"y": "m.y"}), tmp_path)
+    publish(tmp_path, "m", 2, amount=2)
+    plan = compile_plan(checked.flat)
+    assert await first(Executor(plan, load_inline(plan, tmp_path, LoadOptions()), {})) == 2
+
+
+def test_a_failing_warm_up_names_the_node(tmp_path: Path) -> None:
+    publish(tmp_path, "m", amount="one")
+    with pytest.raises(ModelError, match="node m: warm-up failed"):
+        loaded(tmp_path, {"m": {"model": "models/m", "inputs": {"x": "x"}}}, {"y": "m.y"})
