@@ -1,31 +1,25 @@
 """One graph, ready to answer: its executor, its signature, its versions."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import MillraceError, Unavailable
+from configs.errors import MillraceError
 from configs.tensors import Rows, Signature
-from deployments.settings import LOGGER
+from deployments.hop import StageCall
 from deployments.stage import StageDescription
-from graphs.batcher import BatchTiming
 from graphs.executor import Executor, Trace
 from graphs.flat import FlatGraph
 from graphs.load import load_inline, signature_of
 from graphs.plan import compile_plan
 from servables.base import LoadOptions
 
-logger = logging.getLogger(LOGGER)
-
-TRIES = 3
-"""Calls of a stage for one request: nodes are idempotent, so what a dying replica held is sent elsewhere."""
+LONGEST_MESSAGE = 2_000
+"""Bytes of UTF-8 of an error for a caller: gRPC carries it in metadata, percent-encoded, of 8 KiB at most."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +44,12 @@ class GraphService:
     executor: Executor
 
     async def infer(self, rows: Rows, count: int) -> tuple[Rows, Trace]:
-        """Outputs for checked inputs."""
-        return await self.executor.run(rows, count)
-
-
-class StageCall:
-    """Calls a stage by handle, straight to a replica over gRPC."""
-
-    def __init__(self, node: str, handle: DeploymentHandle) -> None:
-        self._node = node
-        # Arrays go in the message: by reference they would pass through the object store, which costs more.
-        self._run = handle.options(
-            method_name="run", _by_reference=False, request_serialization="pickle", response_serialization="pickle"
-        )
-
-    async def __call__(self, rows: Rows, count: int) -> tuple[Rows, BatchTiming]:
-        """Outputs of the node. Raises what the node answers with, or Unavailable."""
-        for attempt in range(1, TRIES + 1):
-            try:
-                answer = await self._run.remote(rows, count)
-            except (RayError, RayServeException, OSError) as error:
-                logger.warning("node %s: try %d of %d failed: %s", self._node, attempt, TRIES, type(error).__name__)
-                last = error
-                await asyncio.sleep(0.05 * attempt)
-                continue
-            if isinstance(answer, MillraceError):
-                raise answer
-            return answer  # type: ignore[no-any-return]
-        raise Unavailable(f"node {self._node}: no replica answered in {TRIES} tries ({type(last).__name__})")
+        """Outputs for checked inputs. Raises MillraceError, whose message is cut to `LONGEST_MESSAGE`."""
+        try:
+            return await self.executor.run(rows, count)
+        except MillraceError as error:
+            error.args = (_cut(error.message),)
+            raise
 
 
 async def start_service(spec: GraphSpec, applications: Mapping[str, str]) -> GraphService:
@@ -108,3 +80,9 @@ async def start_service(spec: GraphSpec, applications: Mapping[str, str]) -> Gra
 async def _describe(handle: DeploymentHandle) -> StageDescription:
     description: StageDescription = await handle.describe.remote()
     return description
+
+
+def _cut(message: str) -> str:
+    """A node's own words may be of any length, and half of a surrogate pair."""
+    encoded = message.encode(errors="backslashreplace")
+    return encoded[:LONGEST_MESSAGE].decode(errors="ignore") + "…" * (len(encoded) > LONGEST_MESSAGE)

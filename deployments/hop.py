@@ -1,0 +1,132 @@
+"""One hop: calls a placed node's stage by handle, in messages that Ray accepts, and again if a replica goes away."""
+
+import asyncio
+import logging
+import sys
+
+import grpc
+import numpy as np
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from configs.errors import MillraceError, NodeError, TooLarge, Unavailable
+from configs.tensors import Rows
+from deployments.settings import LOGGER
+from graphs.batcher import BatchTiming
+
+logger = logging.getLogger(LOGGER)
+
+TRIES = 3
+"""Calls of a stage for the same rows: nodes are idempotent, so what a dying replica held is sent elsewhere."""
+MESSAGE_BYTES = 3 << 20
+"""Bytes of arrays in one message, either way: below 4 MiB, the limit where Ray's own setting was not raised."""
+
+Answer = tuple[Rows, BatchTiming]
+
+
+class StageCall:
+    """Calls a stage by handle, straight to a replica over gRPC.
+
+    Many rows go in several messages at the same time, which also shares them among the replicas.
+    """
+
+    def __init__(self, node: str, handle: DeploymentHandle) -> None:
+        self._node = node
+        # Arrays go in the message: by reference they would pass through the object store, which costs more.
+        self._run = handle.options(
+            method_name="run", _by_reference=False, request_serialization="pickle", response_serialization="pickle"
+        )
+        self._answer_row_bytes = 0.0
+        """Largest seen: what goes out says nothing about the size of what comes back."""
+
+    async def __call__(self, rows: Rows, count: int) -> Answer:
+        """Outputs of the node for `count` rows, in their order.
+
+        Raises:
+            TooLarge: a row is larger than a message may be.
+            Unavailable: no replica answered.
+            MillraceError: what the node answers with.
+        """
+        row_bytes = max(_bytes(rows) / count, self._answer_row_bytes, 1)
+        fitting = max(1, int(MESSAGE_BYTES / row_bytes))
+        return await (self._send(rows, count) if count <= fitting else self._send_parts(rows, count, fitting))
+
+    async def _send_parts(self, rows: Rows, count: int, size: int) -> Answer:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(
+                        self._send({name: array[start : start + size] for name, array in rows.items()}, end - start)
+                    )
+                    for start in range(0, count, size)
+                    for end in [min(start + size, count)]
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return self._joined([task.result() for task in tasks])
+
+    async def _send(self, rows: Rows, count: int) -> Answer:
+        """One message; if it or its answer is too large for Ray, two halves."""
+        try:
+            outputs, timing = await self._answer(rows, count)
+        except grpc.aio.AioRpcError as error:
+            if count > 1:
+                return await self._send_parts(rows, count, (count + 1) // 2)
+            raise TooLarge(
+                f"node {self._node}: a row of {_bytes(rows)} bytes, or its answer, does not fit into a message between "
+                f"gateway and stage ({error.details()}); send smaller rows, or raise "
+                f"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH in the environment that Ray is started with"
+            ) from None
+        self._answer_row_bytes = max(self._answer_row_bytes, _bytes(outputs) / count)
+        return outputs, timing
+
+    async def _answer(self, rows: Rows, count: int) -> Answer:
+        """What a replica answers. Raises AioRpcError only for a message that is too large."""
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(0.05 * attempt)
+            try:
+                answer = await self._run.remote(rows, count)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                reason = error.code().name
+            except (RayError, RayServeException, OSError) as error:
+                reason = type(error).__name__
+            else:
+                if not isinstance(answer, MillraceError):
+                    return answer  # type: ignore[no-any-return]
+                if not isinstance(answer, Unavailable):
+                    raise answer
+                reason = answer.message  # the replica shuts down: another one may answer
+            logger.warning("node %s: try %d of %d failed: %s", self._node, attempt + 1, TRIES, reason)
+        raise Unavailable(f"node {self._node}: no replica answered in {TRIES} tries ({reason}); send the request again")
+
+    def _joined(self, answers: list[Answer]) -> Answer:
+        try:
+            outputs = {name: np.concatenate([part[name] for part, _ in answers]) for name in answers[0][0]}
+        except (KeyError, ValueError) as error:
+            raise NodeError(
+                f"node {self._node} gave outputs that differ between the parts of a large call ({error}); "
+                f"give the same names and shapes whatever the rows, or send fewer rows"
+            ) from None
+        return outputs, _joined_timing([timing for _, timing in answers])
+
+
+def _joined_timing(parts: list[BatchTiming]) -> BatchTiming:
+    """Parts that shared a call with each other count once: at the one that leads it."""
+    calls = [part for part in parts if part.leads] or parts[:1]
+    return BatchTiming(
+        queue_s=min(part.queue_s for part in parts),
+        batch_s=sum(call.batch_s for call in calls),
+        compute_s={node: sum(call.compute_s[node] for call in calls) for node in calls[0].compute_s},
+        rows=max(call.rows for call in calls),
+        leads=any(part.leads for part in parts),
+    )
+
+
+def _bytes(rows: Rows) -> int:
+    """Bytes of the arrays, with those of the objects that BYTES arrays refer to."""
+    objects = sum(sum(map(sys.getsizeof, array.flat)) for array in rows.values() if array.dtype.hasobject)
+    return objects + sum(array.nbytes for array in rows.values())

@@ -1,0 +1,158 @@
+"""Calls of a stage: again elsewhere when a replica goes, in several messages when one is too small."""
+
+import asyncio
+import pickle
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from ray.exceptions import ActorUnavailableError
+
+from configs.errors import InvalidInput, MillraceError, NodeError, TooLarge, Unavailable
+from configs.tensors import Rows
+from deployments.hop import Answer, StageCall
+from graphs.batcher import BatchTiming
+
+RAY_LIMIT = 4 << 20
+TIMING = BatchTiming(0.5, 0.25, {"n": 2.0}, 4)
+GONE = ActorUnavailableError("gone", b"1" * 16)
+
+
+class Handle:
+    """In the place of Serve's: `replica` is what a replica does; messages have gRPC's size limit both ways."""
+
+    def __init__(self, replica: Callable[[Rows, int], Answer | MillraceError]) -> None:
+        self.replica = replica
+        self.counts: list[int] = []
+        self.running = self.most_running = 0
+
+    def options(self, **_: Any) -> "Handle":
+        return self
+
+    def remote(self, rows: Rows, count: int) -> Awaitable[Answer | MillraceError]:
+        return self._call(rows, count)
+
+    async def _call(self, rows: Rows, count: int) -> Answer | MillraceError:
+        self.counts.append(count)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        await asyncio.sleep(0)
+        self.running -= 1
+        fits((rows, count))
+        answer = self.replica(rows, count)
+        fits(answer)
+        return answer
+
+
+def fits(message: object) -> None:
+    if (size := len(pickle.dumps(message))) > RAY_LIMIT:
+        raise rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, f"larger than max ({size} vs. {RAY_LIMIT})")
+
+
+def rpc_error(code: grpc.StatusCode, details: str = "") -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+
+
+def echo(rows: Rows, count: int) -> Answer:
+    return rows, TIMING
+
+
+def in_turn(*answers: MillraceError | Exception | None) -> Handle:
+    """Answers with these, raises those that are not ours, echoes at None."""
+    left = iter(answers)
+
+    def replica(rows: Rows, count: int) -> Answer | MillraceError:
+        answer = next(left)
+        if isinstance(answer, MillraceError):
+            return answer
+        if answer is not None:
+            raise answer
+        return echo(rows, count)
+
+    return Handle(replica)
+
+
+ONE: Rows = {"x": np.zeros((1, 2), np.float32)}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Unavailable("shutting down"), GONE, rpc_error(grpc.StatusCode.CANCELLED), ConnectionResetError()],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_what_a_leaving_replica_held_is_sent_again(failure: Exception) -> None:
+    outputs, timing = await StageCall("n", in_turn(failure, failure, None))(ONE, 1)
+    assert outputs["x"] is ONE["x"]
+    assert timing is TIMING
+
+
+async def test_after_the_last_try_the_reason_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    call = StageCall("n", in_turn(GONE, GONE, Unavailable("shutting down")))
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(Unavailable, match=r"node n: no replica answered in 3 tries .shutting down"):
+        await call(ONE, 1)
+    assert [seconds for seconds in slept if seconds] == [0.05, 0.1]
+
+
+async def test_a_nodes_own_error_is_not_tried_again() -> None:
+    handle = in_turn(InvalidInput("negative value"))
+    with pytest.raises(InvalidInput, match=r"^negative value$"):
+        await StageCall("n", handle)(ONE, 1)
+    assert handle.counts == [1]
+
+
+async def test_many_rows_go_in_messages_that_ray_takes_by_default_and_come_back_in_order() -> None:
+    handle = Handle(echo)
+    rows: Rows = {
+        "image": np.arange(20 * 500_000, dtype=np.int32).reshape(20, -1),  # 2 MB a row
+        "name": np.array([b"%d" % number for number in range(20)], object),
+    }
+    outputs, timing = await StageCall("n", handle)(rows, 40)
+    np.testing.assert_array_equal(outputs["image"], rows["image"])
+    assert outputs["name"].tolist() == rows["name"].tolist()
+    assert handle.counts == [1] * 20
+    assert handle.most_running == 20
+    assert timing == BatchTiming(0.5, 0.25 * 20, {"n": 2.0 * 20}, 4)
+
+
+async def test_texts_count_too() -> None:
+    handle = Handle(echo)
+    await StageCall("n", handle)({"page": np.array([bytes(1 << 20)] * 5, object)}, 5)
+    assert handle.counts == [2, 2, 1]
+
+
+async def test_answers_that_are_too_large_are_asked_for_in_halves_and_next_time_in_parts() -> None:
+    handle = Handle(lambda rows, count: ({"y": np.repeat(rows["x"], 1 << 18, axis=1)}, TIMING))  # 1 MiB a row
+    call = StageCall("n", handle)
+    rows: Rows = {"x": np.arange(8, dtype=np.float32).reshape(8, 1)}
+    outputs, _ = await call(rows, 8)
+    assert outputs["y"][:, -1].tolist() == list(range(8))
+    handle.counts.clear()
+    await call(rows, 8)
+    assert handle.counts == [3, 3, 2]
+
+
+async def test_a_row_that_no_message_holds_is_refused_with_the_limit_and_the_remedy() -> None:
+    with pytest.raises(TooLarge, match=r"node n: a row of 5000000 bytes.*vs. 4194304.*REPLICA_GRPC_MAX_MESSAGE_LENGTH"):
+        await StageCall("n", Handle(echo))({"x": np.zeros((2, 5_000_000), np.uint8)}, 2)
+
+
+async def test_parts_that_share_a_call_count_it_once() -> None:
+    leads = iter([True, False, False])
+    handle = Handle(lambda rows, count: (rows, BatchTiming(0.1, 0.2, {"n": 3.0}, 5, next(leads))))
+    _, timing = await StageCall("n", handle)({"x": np.zeros((3, 3 << 20), np.uint8)}, 3)
+    assert timing == BatchTiming(0.1, 0.2, {"n": 3.0}, 5, leads=True)
+
+
+async def test_parts_whose_outputs_do_not_fit_together_are_the_nodes_error() -> None:
+    widths = iter([1, 2])
+    handle = Handle(lambda rows, count: ({"y": np.zeros((count, next(widths)))}, TIMING))
+    with pytest.raises(NodeError, match=r"node n gave outputs that differ .* send fewer rows"):
+        await StageCall("n", handle)({"x": np.zeros((2, 3 << 20), np.uint8)}, 2)
