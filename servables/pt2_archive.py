@@ -10,6 +10,7 @@ import ast
 import io
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ _EXPRESSION = (
     ast.unaryop, ast.Compare, ast.cmpop,
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z]\w*")
+_ONE_AT_A_TIME = threading.Lock()
+"""PyTorch's loader keeps its state in a global: two loads at a time fail with "_CURRENT_DESERIALIZER is already set"."""
 
 
 def load_program(path: Path) -> "ExportedProgram":
@@ -43,7 +46,8 @@ def load_program(path: Path) -> "ExportedProgram":
             elif name.endswith(".pt"):
                 _check_pickle(path, name, reader.read_bytes(name))
     # not torch.export.load: on errors that goes on to a format of 2023, which this module has not looked into
-    return package.load_pt2(str(path)).exported_programs["model"]
+    with _ONE_AT_A_TIME:
+        return package.load_pt2(str(path)).exported_programs["model"]
 
 
 def _names(path: Path, names: list[str]) -> list[str]:

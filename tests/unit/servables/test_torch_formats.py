@@ -5,6 +5,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -255,3 +256,10 @@ def test_a_gpu_that_is_not_there(folder: Path, pt2: bytes) -> None:
     (folder / "model.pt2").write_bytes(pt2)
     with pytest.raises(ModelError, match=r"device cuda:0: torch .* sees no GPU; use device cpu"):
         torch_export.load(folder, LoadOptions(device="cuda:0", gpu_fraction=0.5))
+
+
+def test_exported_programs_load_side_by_side(folder: Path, pt2: bytes) -> None:
+    (folder / "model.pt2").write_bytes(pt2)
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda _: torch_export.load(folder, OPTIONS), range(12)))
+    assert len(loaded) == 12
