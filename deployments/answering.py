@@ -5,8 +5,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from configs.errors import MillraceError, NodeError, NotFound
-from configs.tensors import Rows
+from configs.tensors import Datatype, Rows
+from deployments.protocols.binary import as_bytes
 from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
 from deployments.service import GraphService
@@ -23,9 +26,8 @@ PLATFORM = "millrace_graph"
 
 @dataclass(slots=True)
 class Answered:
-    """An answer and where its time went."""
+    """Outputs that every codec can write, and where the time went."""
 
-    request: InferRequest
     outputs: Rows
     nodes: list[NodeTiming]
 
@@ -50,7 +52,7 @@ class Answering:
         return service
 
     async def infer(self, service: GraphService, request: InferRequest) -> Answered:
-        """Run the graph. Raises MillraceError, whatever went wrong."""
+        """Run the graph. Raises MillraceError, whatever went wrong; also for an output that no door can write."""
         try:
             outputs, trace = await service.infer(request.rows, request.row_count)
         except MillraceError:
@@ -58,9 +60,20 @@ class Answering:
         except Exception as error:  # the edge of the replica: the caller gets an answer, the log the stack trace
             logger.exception("graph %s failed", service.name)
             raise NodeError(f"graph {service.name} failed inside the server ({type(error).__name__})") from error
-        if request.outputs is not None:
-            outputs = {wanted.name: outputs[wanted.name] for wanted in request.outputs}
-        return Answered(request, outputs, trace.nodes)
+        wanted = outputs if request.outputs is None else [name for name, _ in request.outputs]
+        return Answered({name: _writable(name, outputs[name]) for name in wanted}, trace.nodes)
+
+
+def internal_error(error: Exception) -> MillraceError:
+    """What a caller hears of an error that nobody foresaw."""
+    return MillraceError(f"internal error ({type(error).__name__}); the server's log has the details")
+
+
+def _writable(name: str, array: np.ndarray) -> np.ndarray:
+    try:
+        return as_bytes(array) if Datatype.of(array) is Datatype.BYTES else array
+    except (TypeError, UnicodeEncodeError) as error:
+        raise NodeError(f"output '{name}' cannot be sent: {error}; change the node that makes it") from None
 
 
 @dataclass(slots=True)
@@ -83,7 +96,7 @@ class Stopwatch:
         return seconds
 
     def failed(self, graph: str, error: MillraceError, code: str) -> None:
-        """Count an error."""
+        """Count an error; `graph` is empty unless this gateway knows it, or any caller could make metric labels."""
         self.recorder.failed(graph, self.protocol, error, code)
         level = logging.WARNING if error.http_status >= 500 else logging.INFO
         logger.log(level, "%s request for graph %s failed: %s", self.protocol, graph or "(unknown)", error.message)

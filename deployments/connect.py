@@ -1,13 +1,22 @@
 """Python handles: arrays in, arrays out, from any process of the cluster."""
 
+import asyncio
+import time
 from typing import Any
 
 import numpy as np
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import InvalidInput, MillraceError
+from configs.errors import InvalidInput, MillraceError, Unavailable
 from configs.tensors import Datatype, Rows, Signature
+
+_AWAY = (RayError, RayServeException, OSError)
+"""What a handle raises when the replica dies or cannot be reached. Graphs are idempotent: another one is asked."""
+_DELAYS_S = (0.1, 0.5, 0.0)
+"""Pause after each try."""
 
 
 class GraphClient:
@@ -21,7 +30,7 @@ class GraphClient:
     def signature(self) -> Signature:
         """Inputs and outputs of the graph. Blocks; raises NotFound for an unknown graph."""
         if self._signature is None:
-            self._signature = _raised(self._handle.describe.remote(self.graph).result())
+            self._signature = self._call("describe", self.graph)
         return self._signature
 
     def predict(self, **inputs: Any) -> Rows:
@@ -29,20 +38,40 @@ class GraphClient:
 
         Raises:
             InvalidInput: the inputs do not fit the graph.
-            NodeError, Unavailable: the graph could not answer.
+            NodeError: the graph could not answer.
+            Unavailable: no gateway did, in several tries.
         """
-        rows: Rows = _raised(self._handle.infer.remote(self.graph, _arrays(inputs, self.signature())).result())
+        rows: Rows = self._call("infer", self.graph, _arrays(inputs, self.signature()))
         return rows
 
     async def predict_async(self, **inputs: Any) -> Rows:
         """As `predict`, for coroutines."""
-        rows: Rows = _raised(await self._handle.infer.remote(self.graph, _arrays(inputs, await self._known())))
+        if self._signature is None:
+            self._signature = await self._call_async("describe", self.graph)
+        rows: Rows = await self._call_async("infer", self.graph, _arrays(inputs, self._signature))
         return rows
 
-    async def _known(self) -> Signature:
-        if self._signature is None:
-            self._signature = _raised(await self._handle.describe.remote(self.graph))
-        return self._signature
+    def _call(self, method: str, *args: Any) -> Any:
+        for delay_s in _DELAYS_S:
+            try:
+                return _raised(getattr(self._handle, method).remote(*args).result())
+            except _AWAY as error:
+                last = error
+                time.sleep(delay_s)
+        raise self._unavailable(last) from last
+
+    async def _call_async(self, method: str, *args: Any) -> Any:
+        for delay_s in _DELAYS_S:
+            try:
+                return _raised(await getattr(self._handle, method).remote(*args))
+            except _AWAY as error:
+                last = error
+                await asyncio.sleep(delay_s)
+        raise self._unavailable(last) from last
+
+    def _unavailable(self, last: Exception) -> Unavailable:
+        tries = f"{len(_DELAYS_S)} tries ({type(last).__name__})"
+        return Unavailable(f"graph {self.graph}: no gateway answered in {tries}; try again later")
 
 
 def connect(graph: str, app: str = "millrace") -> GraphClient:

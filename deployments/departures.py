@@ -73,8 +73,10 @@ class DepartureWatch:
         self._watcher = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        # After the body a server has only the departure to tell. One that says anything else does not wait for it:
+        # asked again and again, it would never give the loop back.
+        if (await self._receive())["type"] != "http.disconnect":
+            return
         self._left = True
         if self._task is not None:
             self._task.cancel()

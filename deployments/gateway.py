@@ -14,7 +14,7 @@ from deployments.answering import Answering, Stopwatch
 from deployments.control import StageNames
 from deployments.grpc_door import GrpcDoor
 from deployments.http_door import HttpDoor
-from deployments.protocols.request import InferRequest, check_rows
+from deployments.protocols import handle
 from deployments.recorder import Recorder
 from deployments.service import GraphSpec, start_service
 from deployments.settings import LOGGER
@@ -54,13 +54,13 @@ class Gateway(GrpcDoor):
 
     async def infer(self, graph: str, rows: Rows) -> Rows | MillraceError:
         """For handles: outputs of a graph for arrays. Errors are returned: raised, Ray would wrap them."""
-        watch = Stopwatch.start(self.answering.recorder, "handle")
+        watch, known = Stopwatch.start(self.answering.recorder, "handle"), ""
         try:
             service = self.answering.service(graph)
-            check_rows(rows, service.signature.inputs or {})
-            answer = await self.answering.infer(service, InferRequest(graph, "", "", rows, {}, None, False))
+            known = graph
+            answer = await self.answering.infer(service, handle.decode(rows, graph, service.signature))
         except MillraceError as error:
-            watch.failed(graph, error, error.grpc_code)
+            watch.failed(known, error, error.grpc_code)
             return error
         watch.answered(graph, answer.nodes)
         return answer.outputs

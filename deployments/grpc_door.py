@@ -1,6 +1,7 @@
 """The gRPC door: `inference.GRPCInferenceService` over the graphs of one gateway."""
 
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,8 +11,13 @@ from ray.serve.grpc_util import RayServegRPCContext
 
 from configs.errors import InvalidInput, MillraceError, TooLarge
 from configs.tensors import Signature
-from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
+from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch, internal_error
 from deployments.protocols import v2_grpc, v2_json, v2_proto
+from deployments.settings import LOGGER
+
+logger = logging.getLogger(LOGGER)
+
+PROTOCOL = "v2-grpc"
 
 Method = Callable[[Any, bytes, RayServegRPCContext], Awaitable[Message]]
 
@@ -27,11 +33,22 @@ def _answers_errors(method: Method) -> Method:
         try:
             return await method(self, request, grpc_context)
         except MillraceError as error:
-            grpc_context.set_code(getattr(grpc.StatusCode, error.grpc_code))
-            grpc_context.set_details(error.message)
-            return v2_proto.ModelInferResponse()
+            return _refusal(error, grpc_context)
+        except (
+            Exception
+        ) as unexpected:  # the edge of the replica: an answer for the caller, the stack trace for the log
+            logger.exception("%s failed", method.__name__)
+            internal = internal_error(unexpected)
+            Stopwatch.start(self.answering.recorder, PROTOCOL).failed("", internal, internal.grpc_code)
+            return _refusal(internal, grpc_context)
 
     return call
+
+
+def _refusal(error: MillraceError, grpc_context: RayServegRPCContext) -> Message:
+    grpc_context.set_code(getattr(grpc.StatusCode, error.grpc_code))
+    grpc_context.set_details(error.message)
+    return v2_proto.ModelInferResponse()
 
 
 class GrpcDoor:
@@ -73,13 +90,19 @@ class GrpcDoor:
     @_answers_errors
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Run a graph."""
-        watch = Stopwatch.start(self.answering.recorder, "v2-grpc")
+        watch = Stopwatch.start(self.answering.recorder, PROTOCOL)
         graph = ""
+
+        def signature_of(name: str, version: str) -> Signature:
+            nonlocal graph
+            service = self.answering.service(name, version)
+            graph = name
+            return service.signature
+
         try:
             self._check_size(request)
-            asked = v2_grpc.decode_infer(request, self._signature)
-            graph = asked.model
-            answer = await self.answering.infer(self.answering.service(graph, asked.version), asked)
+            asked = v2_grpc.decode_infer(request, signature_of)
+            answer = await self.answering.infer(self.answering.service(graph), asked)
             reply = v2_grpc.encode_infer(asked, answer.outputs, graph, GRAPH_VERSION)
         except MillraceError as error:
             watch.failed(graph, error, error.grpc_code)
@@ -93,9 +116,6 @@ class GrpcDoor:
                 f"the message has {len(request)} bytes, more than the {self._max_request_bytes} accepted; "
                 f"send fewer rows, or raise `max_request_bytes` in the serve config"
             )
-
-    def _signature(self, graph: str, version: str) -> Signature:
-        return self.answering.service(graph, version).signature
 
 
 def _parsed(message: Any, request: bytes) -> Any:

@@ -5,12 +5,13 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import orjson
 
 from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge, UnsupportedMediaType
-from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
+from configs.tensors import Rows
+from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch, internal_error
 from deployments.departures import UNWATCHED, ClientLeft, DepartureWatch
 from deployments.protocols import openapi, plain, v2_json
 from deployments.service import GraphService
@@ -28,6 +29,14 @@ JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 BINARY: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
 HTML: tuple[bytes, bytes] = (b"content-type", b"text/html; charset=utf-8")
 
+V2, PLAIN = "v2-http", "json"
+"""The protocols' names in metrics."""
+LARGE = 1 << 20
+"""Bytes above which a body is read, or an answer written, in a thread."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class Response:
@@ -44,6 +53,8 @@ class Request:
 
     headers: Mapping[bytes, bytes]
     body: bytes
+    root: str
+    """The route prefix of the application; empty for `/`."""
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -88,10 +99,8 @@ class HttpDoor:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
-            handler = self._find(scope)
-            headers = dict(scope["headers"])
-            request = Request(headers, await self._body(headers, receive))
-            if UNWATCHED[0] not in headers:  # Serve watches this one
+            handler, request = await self._accept(scope, receive)
+            if UNWATCHED[0] not in request.headers:  # Serve watches this one
                 return await handler(request)
             with DepartureWatch(receive):
                 return await handler(request)
@@ -103,13 +112,24 @@ class HttpDoor:
             raise
         except Exception as error:  # the edge of the replica: an answer for the caller, the stack trace for the log
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            return _error(MillraceError(f"internal error ({type(error).__name__}); the server's log has the details"))
+            return _error(self._count(scope, internal_error(error)))
+
+    async def _accept(self, scope: Scope, receive: Receive) -> tuple[Handler, Request]:
+        try:
+            handler = self._find(scope)
+            headers = dict(scope["headers"])
+            return handler, Request(headers, await self._body(headers, receive), _root(scope))
+        except MillraceError as error:
+            raise self._count(scope, error) from None
+
+    def _count(self, scope: Scope, error: MillraceError) -> MillraceError:
+        """Count an error outside the handlers, which count their own."""
+        protocol = V2 if f"{_path(scope)}/".startswith("/v2/") else PLAIN
+        Stopwatch.start(self._answering.recorder, protocol).failed("", error, str(error.http_status))
+        return error
 
     def _find(self, scope: Scope) -> Handler:
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "")
-        if root and path.startswith(root):
-            path = path[len(root) :]
+        path = _path(scope)
         methods = self._handlers.get(path) or self._handlers.get(path.rstrip("/"))
         if methods is None:
             raise self._unknown(path)
@@ -137,19 +157,18 @@ class HttpDoor:
             raise UnsupportedMediaType(
                 f"content-encoding {encoding.decode('latin-1')[:50]!r} is not supported; send plain"
             )
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-        chunks, size = [body], len(body)
-        while message.get("more_body"):
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await receive()
-            chunk = message.get("body", b"")
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            chunk, more = message.get("body", b""), message.get("more_body", False)
             size += len(chunk)
             if size > self._max_bytes:
                 raise self._too_large(size)
             chunks.append(chunk)
-        return b"".join(chunks)
+        return b"".join(chunks) if len(chunks) > 1 else chunks[0]
 
     def _too_large(self, size: int) -> TooLarge:
         return TooLarge(
@@ -182,7 +201,7 @@ class HttpDoor:
             return Response(page, [HTML])
 
         async def index(request: Request) -> Response:
-            return Response(b"", [(b"location", b"docs")], 307)
+            return Response(b"", [(b"location", f"{request.root}/docs".encode())], 307)
 
         self._add("GET", "/docs", docs)
         self._add("GET", "/", index)
@@ -199,10 +218,12 @@ class HttpDoor:
 
     def _v2_infer(self, service: GraphService) -> Handler:
         async def handler(http: Request) -> Response:
-            watch = Stopwatch.start(self._answering.recorder, "v2-http")
+            watch = Stopwatch.start(self._answering.recorder, V2)
             try:
                 length = http.headers.get(b"inference-header-content-length")
-                request = v2_json.decode_infer(
+                request = await _off_loop(
+                    len(http.body),
+                    v2_json.decode_infer,
                     http.body,
                     length.decode("latin-1") if length else None,
                     service.signature,
@@ -210,7 +231,10 @@ class HttpDoor:
                     GRAPH_VERSION,
                 )
                 answer = await self._answering.infer(service, request)
-                body, header = v2_json.encode_infer(request, answer.outputs, service.name, GRAPH_VERSION)
+                outputs = answer.outputs
+                body, header = await _off_loop(
+                    _size(outputs), v2_json.encode_infer, request, outputs, service.name, GRAPH_VERSION
+                )
             except MillraceError as error:
                 watch.failed(service.name, error, str(error.http_status))
                 raise
@@ -224,12 +248,12 @@ class HttpDoor:
 
     def _plain_infer(self, service: GraphService) -> Handler:
         async def handler(http: Request) -> Response:
-            watch = Stopwatch.start(self._answering.recorder, "json")
+            watch = Stopwatch.start(self._answering.recorder, PLAIN)
             try:
                 content_type = http.headers.get(b"content-type", b"").decode("latin-1")
-                request = plain.decode(http.body, content_type, service.signature)
+                request = await _off_loop(len(http.body), plain.decode, http.body, content_type, service.signature)
                 answer = await self._answering.infer(service, request)
-                body = plain.encode(request, answer.outputs)
+                body = await _off_loop(_size(answer.outputs), plain.encode, request, answer.outputs)
             except MillraceError as error:
                 watch.failed(service.name, error, str(error.http_status))
                 raise
@@ -237,6 +261,31 @@ class HttpDoor:
             return Response(body, [JSON, (b"server-timing", timing.encode())])
 
         return handler
+
+
+def _root(scope: Scope) -> str:
+    root: str = scope.get("root_path", "")
+    return root.rstrip("/")
+
+
+def _path(scope: Scope) -> str:
+    """The path below the application's route prefix."""
+    path: str = scope["path"]
+    return path.removeprefix(_root(scope))
+
+
+async def _off_loop(size: int, codec: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the codec gives; from a thread if it has so many bytes to read or write that other requests would wait."""
+    if size <= LARGE:
+        return codec(*args, **kwargs)
+    return await asyncio.to_thread(codec, *args, **kwargs)
+
+
+def _size(outputs: Rows) -> int:
+    size = sum(array.nbytes for array in outputs.values())
+    if size > LARGE:
+        return size
+    return size + sum(len(item) for array in outputs.values() if array.dtype == object for item in array.flat)
 
 
 def _error(error: MillraceError) -> Response:

@@ -45,3 +45,15 @@ async def test_a_cancelled_request_stays_cancelled() -> None:
 async def test_errors_of_the_work_pass_through() -> None:
     with pytest.raises(ValueError, match="broken"), DepartureWatch(leave):
         raise ValueError("broken")
+
+
+async def test_a_server_that_does_not_wait_is_asked_once() -> None:
+    asked = []
+
+    async def chatter() -> dict[str, Any]:
+        asked.append(1)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    with DepartureWatch(chatter):
+        await asyncio.sleep(0.05)
+    assert len(asked) == 1

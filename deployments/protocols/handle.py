@@ -1,0 +1,26 @@
+"""What handles send: arrays, checked like the requests of every other door."""
+
+import numpy as np
+
+from configs.errors import InvalidInput
+from configs.tensors import Datatype, Rows, Signature
+from deployments.protocols.binary import as_bytes
+from deployments.protocols.request import InferRequest, check_rows
+
+
+def decode(rows: Rows, graph: str, signature: Signature) -> InferRequest:
+    """A checked request from named arrays; text in BYTES inputs is encoded as UTF-8. Raises InvalidInput."""
+    inputs = signature.inputs or {}
+    check_rows(rows, inputs)
+    checked = {
+        name: _encoded(name, array) if inputs[name].datatype is Datatype.BYTES else array
+        for name, array in rows.items()
+    }
+    return InferRequest(graph, "", "", checked, {}, None, False)
+
+
+def _encoded(name: str, array: np.ndarray) -> np.ndarray:
+    try:
+        return as_bytes(array)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"input '{name}': {error}") from None
