@@ -131,15 +131,15 @@ def _problems(file: Path, profile: str, root: Path | None) -> str:
 
 
 def _graph_problems(applications: list[dict[str, Any]], profile: str) -> list[str]:
-    from configs.serve import IMPORT_PATH, AppArgs
+    from configs.serve import AppArgs, graphs_folder, is_ours
     from graphs.check import check_file
 
     found: list[str] = []
     for application in applications:
-        if application.get("import_path") != IMPORT_PATH:
+        root = graphs_folder(application)
+        if not is_ours(application) or root is None:
             continue
         args = AppArgs.model_validate(application.get("args", {}))
-        root = find_root(args.root, args.graphs)
         for graph in args.graphs:
             try:
                 check_file(root / graph, root, profile or ("" if args.profile == "auto" else args.profile))

@@ -1,6 +1,6 @@
 """The arguments of our application in `serve_config.yaml`, and a strict check of that whole file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,6 +70,26 @@ def find_root(root: str | None, graphs: Sequence[str]) -> Path:
     return here if all((here / graph).is_file() for graph in graphs) else Path(__file__).parents[1]
 
 
+def is_ours(application: Mapping[str, Any]) -> bool:
+    """Whether an entry of `applications` is ours; Ray takes `deployments.app.build` for the same as with a colon."""
+    return str(application.get("import_path")).replace(":", ".") == IMPORT_PATH.replace(":", ".")
+
+
+def graphs_folder(application: Mapping[str, Any]) -> Path | None:
+    """The folder that an application's relative paths start from, as its replicas see it.
+
+    Works on unchecked entries. None if the folder is not on this machine (a remote `runtime_env.working_dir`).
+    """
+    args, runtime_env = application.get("args"), application.get("runtime_env")
+    root = args.get("root") if isinstance(args, dict) else None
+    root = root if isinstance(root, str) else None
+    uri = runtime_env.get("working_dir") if isinstance(runtime_env, dict) else None
+    if isinstance(uri, str):
+        return Path(uri.removeprefix("local://")) / (root or "") if uri.startswith("local:///") else None
+    graphs = args.get("graphs") if isinstance(args, dict) else None
+    return find_root(root, [g for g in graphs if g and isinstance(g, str)] if isinstance(graphs, list) else [])
+
+
 def lint_serve_config(path: Path) -> list[Problem]:
     """All problems of a `serve_config.yaml`, in the order of their lines; none if Serve will read it as written.
 
@@ -85,7 +105,7 @@ def lint_serve_config(path: Path) -> list[Problem]:
     problems += _repeated(document, applications, "route_prefix", "/")
     for place, application in applications:
         problems += _repeated(document, list(_items(application, "deployments", place)), "name", None)
-        if str(application.get("import_path")).replace(":", ".") == IMPORT_PATH.replace(":", "."):
+        if is_ours(application):
             problems += _our_args(document, place, application)
     return sorted(problems, key=lambda problem: problem.line or 0)
 
@@ -138,19 +158,8 @@ def _our_args(document: Document, place: Path_, application: dict[Any, Any]) -> 
     yield from _invalid(document, AppArgs, args, place)
     graphs = args.get("graphs")
     named = [graph if isinstance(graph, str) else "" for graph in graphs] if isinstance(graphs, list) else []
-    folder = _folder(args.get("root"), application.get("runtime_env"), [graph for graph in named if graph])
+    folder = graphs_folder(application)
     for index, graph in enumerate(named):
         if graph and folder is not None and not (folder / graph).is_file():
             remedy = f"looked for in {folder}; correct the path, or set `root` to the folder that it starts from"
             yield document.problem((*place, "graphs", index), "no such file", graph, remedy)
-
-
-def _folder(root: Any, runtime_env: Any, graphs: Sequence[str]) -> Path | None:
-    """Where graph files should be; None if that is not on this machine (a remote `working_dir`)."""
-    uri = runtime_env.get("working_dir") if isinstance(runtime_env, dict) else None
-    root = root if isinstance(root, str) else None
-    if not isinstance(uri, str):
-        return find_root(root, graphs)
-    if not uri.startswith("local:///"):
-        return None
-    return Path(uri.removeprefix("local://")) / (root or "")

@@ -68,6 +68,23 @@ def test_check_opens_the_graphs_of_a_serve_config(graph: Path, tmp_path: Path) -
     assert "there is no node `nope`" in output
 
 
+@pytest.mark.parametrize("import_path", ["deployments.app:build", "deployments.app.build"])
+def test_check_looks_for_graphs_where_the_replicas_will(import_path: str, graph: Path, tmp_path: Path) -> None:
+    config = tmp_path / "serve.yaml"
+    config.write_text(
+        f"applications:\n  - name: m\n    import_path: {import_path}\n    route_prefix: /\n"
+        f"    runtime_env: {{working_dir: 'local://{tmp_path.parent}'}}\n"
+        f"    args: {{graphs: [g.yaml], root: {tmp_path.name}}}\n"
+    )
+    assert millrace("check", config)[0] == 0
+    graph.write_text(GRAPH.replace("a.y", "nope.y"))
+    code, output = millrace("check", config)
+    assert code == 1
+    assert "there is no node `nope`" in output
+    config.write_text(config.read_text().replace(f"local://{tmp_path.parent}", "s3://bucket/code.zip"))
+    assert millrace("check", config)[0] == 0
+
+
 def test_explain_shows_stages_hops_and_what_a_gpu_fraction_means(graph: Path, tmp_path: Path) -> None:
     picture = tmp_path / "g.svg"
     code, output = millrace("explain", graph, "--svg", picture)
