@@ -7,6 +7,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from configs.errors import reason
+
 # Ray takes the next free port if 8265 is taken, so the log is the only place that knows.
 _DASHBOARD = re.compile(r"View the dashboard at\D*(http://[\w.:]+)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,16 +46,8 @@ def tail(log: Path, lines: int = 25) -> str:
 
 def _check(application: dict[str, Any]) -> None:
     if application["status"] == _FAILED:
-        reasons = [item["message"] for item in application["deployments"].values() if item["status"] == _FAILED]
-        raise Failed(f"application {application['name']}: {_reason([application['message'], *reasons])}")
-
-
-def _reason(messages: list[str]) -> str:
-    """The last error of the last message, without the traceback above it, whose lines are indented."""
-    text = [message for message in messages if message] or ["Serve gives no reason"]
-    lines = _COLOURS.sub("", text[-1]).rstrip().splitlines()
-    above = max((number for number, line in enumerate(lines, 1) if line.startswith("  ")), default=0)
-    return "\n".join(lines[above:] or lines)
+        said = [item["message"] for item in application["deployments"].values() if item["status"] == _FAILED]
+        raise Failed(f"application {application['name']}: {reason([application['message'], *said])}")
 
 
 def _line(deployment: dict[str, Any]) -> str:

@@ -1,6 +1,10 @@
 """The one error tree: each error has its HTTP status and its gRPC code, and survives pickling."""
 
+import re
+from collections.abc import Iterable
 from typing import ClassVar
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class MillraceError(Exception):
@@ -94,3 +98,11 @@ class DeadlineExceeded(MillraceError):
 
     http_status = 504
     grpc_code = "DEADLINE_EXCEEDED"
+
+
+def reason(messages: Iterable[str]) -> str:
+    """The last of Ray's messages that says anything, without colours and the stack trace above its last error."""
+    said = [text for message in messages if (text := _COLOURS.sub("", message).rstrip())] or ["Ray gives no reason"]
+    lines = said[-1].splitlines()
+    above = max((number for number, line in enumerate(lines, 1) if line.startswith("  ")), default=0)
+    return "\n".join(lines[above:] or lines)

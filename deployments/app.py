@@ -25,9 +25,9 @@ def build(args: AppArgs) -> serve.Application:
     root = find_root(args.root, args.graphs)
     profile = args.profile if args.profile != "auto" else ("gpu" if _has_gpu() else "cpu")
     checked = check_all([root / path for path in args.graphs], root, profile)
-    stages = [stage for graph in checked for stage in stage_specs(graph, args.gateway.cpus)]
+    stages = [stage for graph in checked for stage in stage_specs(graph, args.gateway.cpus, args.revision)]
     specs = [GraphSpec(graph.flat, root, args.gateway.cpus, args.gateway.threads) for graph in checked]
-    control = serve.deployment(Control, name="control").options(**CONTROL_OPTIONS).bind(stages)
+    control = serve.deployment(Control, name="control").options(**CONTROL_OPTIONS).bind(stages, args.log_level)
     options = gateway_options(args.gateway.replicas, args.gateway.cpus, args.gateway.max_ongoing_requests)
     gateway = serve.deployment(serve.ingress()(Gateway), name="gateway").options(**options)
     return gateway.bind(specs, stage_names(stages), control, args)
@@ -48,7 +48,7 @@ def check_all(paths: list[Path], root: Path, profile: str) -> list[CheckedGraph]
     return checked
 
 
-def stage_specs(graph: CheckedGraph, gateway_cpus: float) -> list[StageSpec]:
+def stage_specs(graph: CheckedGraph, gateway_cpus: float, revision: str = "") -> list[StageSpec]:
     """The stages that a graph's placed nodes need."""
     return [
         StageSpec(
@@ -57,6 +57,7 @@ def stage_specs(graph: CheckedGraph, gateway_cpus: float) -> list[StageSpec]:
             _version(graph, name),
             graph.root,
             node.config.batch or graph.flat.config.batch,
+            revision,
         )
         for name, node in graph.flat.nodes.items()
         if is_placed(node, gateway_cpus)

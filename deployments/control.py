@@ -2,20 +2,27 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Sequence
 
 from ray import serve
 from ray.serve import RunTarget
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
-from configs.errors import ModelError
+from configs.errors import MillraceError, ModelError, reason
 from deployments.settings import LOGGER
-from deployments.stage import StageSpec, stage_application
+from deployments.stage import StageSpec, is_stage, stage_application
 
 logger = logging.getLogger(LOGGER)
 
 RECONCILE_PERIOD_S = 5.0
+POLL_S = 0.25
+TELL_PERIOD_S = 30.0
+"""How often the log says what a stage still waits for."""
+FAILURE_HOLDS_S = 15.0
+"""How long a failure is the answer to whoever asks: Serve starts a gateway that fails twice more, seconds apart."""
 StageNames = tuple[str, ...]
+Overviews = dict[str, ApplicationStatusOverview]
 _WORKING = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING, ApplicationStatus.UNHEALTHY)
 
 
@@ -26,12 +33,15 @@ class Control:
     run are the observed state and the specs are the desired one.
     """
 
-    def __init__(self, stages: Sequence[StageSpec]) -> None:
-        logger.setLevel(logging.INFO)
+    async def __init__(self, stages: Sequence[StageSpec], log_level: str = "INFO") -> None:  # type: ignore[misc]
+        logger.setLevel(log_level)
         self._owner = serve.get_replica_context().app_name
         self._stages = {spec.application(self._owner): spec for spec in stages}
-        self._ready: asyncio.Task[None] | None = None
-        self._loop_task: asyncio.Task[None] | None = None
+        self._deploying = asyncio.Lock()
+        self._failed_at = float("-inf")
+        self._ready = asyncio.create_task(self._bring_up())
+        # At once, so that a control that was restarted need not be asked first.
+        self._loop_task = asyncio.create_task(self._reconcile_forever())
 
     async def routes(self, wanted: StageNames) -> dict[tuple[str, str], str] | None:
         """(graph, node) → application, once every stage runs; None if other stages than these are wanted.
@@ -40,13 +50,12 @@ class Control:
         that are about to go.
 
         Raises:
-            ModelError: a stage did not come up; the message has its reason.
+            ModelError: a stage did not come up; the message has its reason. Asked later, it is tried again.
         """
         if wanted != stage_names(self._stages.values()):
             return None
-        if self._ready is None:
+        if self._ready.done() and self._ready.exception() and time.monotonic() - self._failed_at > FAILURE_HOLDS_S:
             self._ready = asyncio.create_task(self._bring_up())
-            self._loop_task = asyncio.create_task(self._reconcile_forever())
         await asyncio.shield(self._ready)
         return {(spec.graph, spec.node.name): name for name, spec in self._stages.items()}
 
@@ -54,30 +63,58 @@ class Control:
         """Called by Serve on the event loop: an answer proves that the loop runs."""
 
     async def _bring_up(self) -> None:
-        await self._deploy(list(self._stages))
+        try:
+            await self._deploy()
+        except Exception as error:
+            self._failed_at = time.monotonic()
+            logger.error("%s", error.message if isinstance(error, MillraceError) else repr(error))
+            raise
 
-    async def _deploy(self, names: Sequence[str]) -> None:
-        """Bring up those that do not run yet, all in one call: Serve's deploying is not safe in several threads."""
-        statuses = await asyncio.to_thread(_statuses)
-        missing = [name for name in names if statuses.get(name) not in _WORKING]
-        if missing:
-            logger.info("deploying stages %s", ", ".join(missing))
-            targets = [RunTarget(stage_application(self._stages[name]), name, route_prefix=None) for name in missing]
-            await asyncio.to_thread(serve.run_many, targets, wait_for_applications_running=False)
-        await asyncio.gather(*(self._wait_until_running(name) for name in names))
+    async def _deploy(self) -> None:
+        """Bring up the stages that do not run yet and wait until all run."""
+        async with self._deploying:
+            overviews = await self._wait_until_deleted()
+            missing = [name for name in self._stages if not _works(overviews.get(name))]
+            if missing:
+                logger.info("deploying stages %s", ", ".join(missing))
+                targets = [
+                    RunTarget(stage_application(self._stages[name]), name, route_prefix=None) for name in missing
+                ]
+                # All in one call: Serve's deploying is not safe in several threads.
+                await asyncio.to_thread(serve.run_many, targets, wait_for_applications_running=False)
+            await self._wait_until_running()
 
-    async def _wait_until_running(self, name: str) -> None:
+    async def _wait_until_deleted(self) -> Overviews:
+        """Stages that go, as after a failure, cannot be deployed yet."""
         while True:
-            overview = (await asyncio.to_thread(serve.status)).applications.get(name)
-            if overview is not None and overview.status is ApplicationStatus.RUNNING:
+            overviews = await _overviews()
+            if not any(_is_deleted(overviews.get(name)) for name in self._stages):
+                return overviews
+            await asyncio.sleep(POLL_S)
+
+    async def _wait_until_running(self) -> None:
+        """However long it takes, as a cluster may have to grow first; the log says what is waited for."""
+        told = time.monotonic()
+        while True:
+            overviews = await _overviews()
+            if failed := [name for name in self._stages if not _works(overviews.get(name))]:
+                raise ModelError("; ".join([await self._give_up(name, overviews.get(name)) for name in failed]))
+            waiting = [name for name in self._stages if overviews[name].status is not ApplicationStatus.RUNNING]
+            if not waiting:
                 return
-            if overview is None or overview.status not in _WORKING:
-                await asyncio.to_thread(serve.delete, name, _blocking=False)
-                raise ModelError(f"stage {name} did not start: {_why(overview)}")
-            await asyncio.sleep(0.2)
+            if time.monotonic() - told >= TELL_PERIOD_S:
+                told = time.monotonic()
+                for name in waiting:
+                    logger.warning("stage %s is not up yet: %s", name, _why(overviews[name]))
+            await asyncio.sleep(POLL_S)
+
+    async def _give_up(self, name: str, overview: ApplicationStatusOverview | None) -> str:
+        if overview is None or _is_deleted(overview):
+            return f"stage {name} did not start: somebody deleted its application"
+        await asyncio.to_thread(serve.delete, name, _blocking=False)
+        return f"stage {name} did not start: {_why(overview)}"
 
     async def _reconcile_forever(self) -> None:
-        assert self._ready is not None
         await asyncio.wait([self._ready])
         while True:
             await asyncio.sleep(RECONCILE_PERIOD_S)
@@ -87,31 +124,25 @@ class Control:
                 logger.exception("control could not reconcile; trying again in %s s", RECONCILE_PERIOD_S)
 
     async def _reconcile(self) -> None:
-        statuses = await asyncio.to_thread(_statuses)
-        if statuses.get(self._owner) is not ApplicationStatus.RUNNING:
+        overviews = await _overviews()
+        owner = overviews.get(self._owner)
+        if owner is None or owner.status is not ApplicationStatus.RUNNING:
             return  # an update is under way: old gateways may still call old stages
-        if gone := [name for name in self._stages if name not in statuses]:
-            await self._deploy(gone)
-        for name in statuses:
-            if name.startswith(f"{self._owner}.") and name not in self._stages:
+        for name in overviews:
+            if is_stage(self._owner, name) and name not in self._stages:
                 logger.info("deleting stage %s: no graph wants it", name)
                 await asyncio.to_thread(serve.delete, name, _blocking=False)
+        if not all(_works(overviews.get(name)) for name in self._stages):
+            await self._deploy()
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops: with the application gone, its stages go too."""
-        for task in (self._ready, self._loop_task):
-            if task is not None:
-                task.cancel()
-        statuses = await asyncio.to_thread(_statuses)
-        if statuses.get(self._owner) in (None, ApplicationStatus.DELETING):
+        self._ready.cancel()
+        self._loop_task.cancel()
+        owner = (await _overviews()).get(self._owner)
+        if owner is None or _is_deleted(owner):
             for name in self._stages:
                 await asyncio.to_thread(serve.delete, name, _blocking=False)
-
-
-def reason(text: str) -> str:
-    """The last line of an error that carries a stack trace: the exception itself."""
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
 
 
 def stage_names(stages: Iterable[StageSpec]) -> StageNames:
@@ -119,13 +150,19 @@ def stage_names(stages: Iterable[StageSpec]) -> StageNames:
     return tuple(sorted(spec.application("") for spec in stages))
 
 
-def _why(overview: ApplicationStatusOverview | None) -> str:
-    if overview is None:
-        return "somebody deleted its application"
+def _works(overview: ApplicationStatusOverview | None) -> bool:
+    return overview is not None and overview.status in _WORKING
+
+
+def _is_deleted(overview: ApplicationStatusOverview | None) -> bool:
+    return overview is not None and overview.status is ApplicationStatus.DELETING
+
+
+def _why(overview: ApplicationStatusOverview) -> str:
     # The application's own message only names the deployment that failed.
-    messages = [deployment.message for deployment in overview.deployments.values()]
-    return reason("\n".join([overview.message, *messages]))
+    return reason([overview.message, *(deployment.message for deployment in overview.deployments.values())])
 
 
-def _statuses() -> dict[str, ApplicationStatus]:
-    return {name: overview.status for name, overview in serve.status().applications.items()}
+async def _overviews() -> Overviews:
+    applications: Overviews = (await asyncio.to_thread(serve.status)).applications
+    return applications

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ class StageSpec:
     version: str
     root: Path
     batch: Batch
+    revision: str = ""
+    """Of the serve config: changed by a user whose code changed while everything else stayed."""
 
     @property
     def cpus(self) -> float:
@@ -51,9 +54,16 @@ class StageSpec:
     def application(self, owner: str) -> str:
         """Name of the Serve application: owner, graph, node, version and a digest of the rest."""
         config = self.node.config.model_dump_json(by_alias=True)
-        digest = hashlib.sha256(f"{config}{self.root}{self.batch}".encode()).hexdigest()[:8]
+        rest = (config, str(self.root), self.batch.model_dump_json(), self.revision)
+        digest = hashlib.sha256(repr(rest).encode()).hexdigest()[:8]
         node = self.node.name.replace("/", "-")
         return f"{owner}.{self.graph}.{node}.{self.version or 'code'}-{digest}"
+
+
+def is_stage(owner: str, application: str) -> bool:
+    """Whether a Serve application is a stage of this owner's: has a name that `StageSpec.application` gives."""
+    pattern = rf"{re.escape(owner)}\.[\w-]+\.[\w-]+\.(code|\d+)-[0-9a-f]{{8}}"
+    return re.fullmatch(pattern, application, re.ASCII) is not None
 
 
 @dataclass(frozen=True)

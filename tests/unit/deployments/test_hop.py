@@ -111,15 +111,15 @@ async def test_a_nodes_own_error_is_not_tried_again() -> None:
 async def test_many_rows_go_in_messages_that_ray_takes_by_default_and_come_back_in_order() -> None:
     handle = Handle(echo)
     rows: Rows = {
-        "image": np.arange(20 * 500_000, dtype=np.int32).reshape(20, -1),  # 2 MB a row
-        "name": np.array([b"%d" % number for number in range(20)], object),
+        "image": np.arange(8 * 500_000, dtype=np.int32).reshape(8, -1),  # 2 MB a row
+        "name": np.array([b"%d" % number for number in range(8)], object),
     }
-    outputs, timing = await StageCall("n", handle)(rows, 40)
+    outputs, timing = await StageCall("n", handle)(rows, 20)
     np.testing.assert_array_equal(outputs["image"], rows["image"])
     assert outputs["name"].tolist() == rows["name"].tolist()
-    assert handle.counts == [1] * 20
-    assert handle.most_running == 20
-    assert timing == BatchTiming(0.5, 0.25 * 20, {"n": 2.0 * 20}, 4)
+    assert handle.counts == [1] * 8
+    assert handle.most_running == 8
+    assert timing == BatchTiming(0.5, 0.25 * 8, {"n": 2.0 * 8}, 4)
 
 
 async def test_texts_count_too() -> None:
