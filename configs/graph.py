@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from configs.tensors import TensorSpec
 
 NODE_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 GRAPH_NAME = r"^[a-zA-Z][a-zA-Z0-9_-]*$"
+RESERVED_NAMES = ("docs", "v2")
+"""Names that are paths of the server itself, where a graph would hide them; GRAPH_NAME keeps out the others."""
 
 NodeName = Annotated[str, Field(pattern=NODE_NAME)]
 Reference = Annotated[
@@ -242,6 +244,13 @@ class GraphConfig(_Frozen):
         default_factory=dict,
         description="Profile → node → other placement, e.g. `cpu: {cnn: {gpus: 0}}` for machines without a GPU.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            raise ValueError(f"/{name} is a path of the server itself; choose another name")
+        return name
 
     @model_validator(mode="after")
     def _rows_first(self) -> Self:

@@ -51,6 +51,18 @@ def node(problems):
     return node
 
 
+@pytest.mark.parametrize("name", ["docs", "v2"])
+def test_no_graph_hides_a_path_of_the_server(problems, name):
+    (found,) = problems(DIGITS.replace("name: digits", f"name: {name}"))
+    assert found.startswith(f"1: name: /{name} is a path of the server itself; choose another name")
+
+
+@pytest.mark.parametrize("name", ["openapi.json", "v2/models", "'-'"])
+def test_no_graph_has_a_name_that_is_no_path_segment_of_its_own(problems, name):
+    (found,) = problems(DIGITS.replace("name: digits", f"name: {name}"))
+    assert "must be a name of letters, digits, _ and - that starts with a letter" in found
+
+
 def test_the_example_loads(tmp_path):
     path = tmp_path / "digits.yaml"
     path.write_text(DIGITS)

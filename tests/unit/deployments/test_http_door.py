@@ -1,11 +1,14 @@
 """The HTTP door as a server calls it: bodies, routes, counts, and what runs beside the event loop."""
 
 import json
+import re
 import threading
 
 import pytest
 
+from configs.graph import GRAPH_NAME, RESERVED_NAMES
 from configs.tensors import Rows
+from deployments.http_door import HttpDoor
 from tests.unit.deployments.doors import MAX_BYTES, UNSENDABLE, call, chunk, gateway
 
 BODY = b'{"x": [[1, 2]]}'
@@ -109,3 +112,9 @@ async def test_large_bodies_and_answers_leave_the_loop_free(
 async def test_the_index_leads_to_the_docs_below_the_route_prefix(root: str, path: str) -> None:
     status, headers, _ = await call(gateway()[0], path, chunk(b""), method="GET", root=root)
     assert (status, headers[b"location"]) == (307, f"{root}/docs".encode())
+
+
+def test_every_path_of_the_server_is_a_name_that_no_graph_may_have() -> None:
+    door = HttpDoor(gateway()[0], "millrace", "1", MAX_BYTES)
+    first = {path.split("/")[1] for path in door._handlers if path} - {"", "g"}
+    assert {name for name in first if re.match(GRAPH_NAME, name)} == set(RESERVED_NAMES)
