@@ -4,17 +4,18 @@ import asyncio
 import time
 from typing import Any
 
+import grpc
 import numpy as np
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import InvalidInput, MillraceError, Unavailable
+from configs.errors import InvalidInput, MillraceError, TooLarge, Unavailable
 from configs.tensors import Datatype, Rows, Signature
 
-_AWAY = (RayError, RayServeException, OSError)
-"""What a handle raises when the replica dies or cannot be reached. Graphs are idempotent: another one is asked."""
+_AWAY = (RayError, RayServeException, OSError, grpc.aio.AioRpcError, Unavailable)
+"""What a call ends with when the replica dies, stops or cannot be reached. Graphs are idempotent: another is asked."""
 _DELAYS_S = (0.1, 0.5, 0.0)
 """Pause after each try."""
 
@@ -38,6 +39,7 @@ class GraphClient:
 
         Raises:
             InvalidInput: the inputs do not fit the graph.
+            TooLarge: inputs or outputs do not fit into one of Ray's messages.
             NodeError: the graph could not answer.
             Unavailable: no gateway did, in several tries.
         """
@@ -56,7 +58,7 @@ class GraphClient:
             try:
                 return _raised(getattr(self._handle, method).remote(*args).result())
             except _AWAY as error:
-                last = error
+                last = self._may_pass(error)
                 time.sleep(delay_s)
         raise self._unavailable(last) from last
 
@@ -65,9 +67,17 @@ class GraphClient:
             try:
                 return _raised(await getattr(self._handle, method).remote(*args))
             except _AWAY as error:
-                last = error
+                last = self._may_pass(error)
                 await asyncio.sleep(delay_s)
         raise self._unavailable(last) from last
+
+    def _may_pass(self, error: Exception) -> Exception:
+        if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise TooLarge(
+                f"graph {self.graph}: the inputs or outputs do not fit into one message ({error.details()}); send fewer "
+                f"rows, or raise RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH in the environment that Ray is started with"
+            ) from None
+        return error
 
     def _unavailable(self, last: Exception) -> Unavailable:
         tries = f"{len(_DELAYS_S)} tries ({type(last).__name__})"

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
+import grpc
 import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import InvalidInput, MillraceError, NotFound, Unavailable
+from configs.errors import InvalidInput, MillraceError, NotFound, TooLarge, Unavailable
 from configs.tensors import Rows
 from deployments import connect
 from deployments.connect import GraphClient
@@ -58,7 +59,12 @@ def served(**options: Any) -> tuple[Gateway, Counted]:
     return cast(Gateway, made), counted
 
 
-DEAD = (ActorDiedError(), RayServeException("no replica"))
+def rpc_error(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(code, nothing, nothing, "details")
+
+
+GONE = (ActorDiedError(), RayServeException("no replica"), rpc_error(grpc.StatusCode.UNAVAILABLE), Unavailable("stops"))
 ANSWER = {"x": np.ones((1, 1), np.float32)}
 
 
@@ -68,15 +74,21 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_what_a_dying_gateway_held_is_asked_of_another() -> None:
-    assert client_of(*DEAD, ANSWER).predict(x=[[1]]) is ANSWER
-    assert await client_of(*DEAD, ANSWER).predict_async(x=[[1]]) is ANSWER
+    for error in GONE:
+        assert client_of(error, error, ANSWER).predict(x=[[1]]) is ANSWER
+        assert await client_of(error, error, ANSWER).predict_async(x=[[1]]) is ANSWER
 
 
 async def test_rays_errors_come_as_unavailable() -> None:
     with pytest.raises(Unavailable, match=r"graph g: no gateway answered in 3 tries \(RayServeException\)"):
-        client_of(ActorDiedError(), *DEAD).predict(x=[[1]])
+        client_of(*GONE[:1], *GONE[:2]).predict(x=[[1]])
     with pytest.raises(Unavailable):
-        await client_of(ActorDiedError(), *DEAD).predict_async(x=[[1]])
+        await client_of(*GONE[:1], *GONE[:2]).predict_async(x=[[1]])
+
+
+def test_a_message_too_large_is_not_tried_again() -> None:
+    with pytest.raises(TooLarge, match=r"graph g: .* do not fit into one message \(details\)"):
+        client_of(rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED), ANSWER).predict(x=[[1]])
 
 
 def test_errors_of_the_graph_are_not_tried_again() -> None:
