@@ -74,8 +74,8 @@ class GraphClient:
     def _may_pass(self, error: Exception) -> Exception:
         if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
             raise TooLarge(
-                f"graph {self.graph}: the inputs or outputs do not fit into one message ({error.details()}); send fewer "
-                f"rows, or raise RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH in the environment that Ray is started with"
+                f"graph {self.graph}: the inputs or outputs do not fit into one message ({error.details()}); send "
+                f"fewer rows, or raise RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH in the environment that Ray is started with"
             ) from None
         return error
 
