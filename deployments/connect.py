@@ -75,7 +75,7 @@ class GraphClient:
         if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
             raise TooLarge(
                 f"graph {self.graph}: the inputs or outputs do not fit into one message ({error.details()}); send "
-                f"fewer rows, or raise RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH in the environment that Ray is started with"
+                f"fewer rows, or raise RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH where Ray is started"
             ) from None
         return error
 
