@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from cluster.ports import check_free, free_ports
 from cluster.processes import Family
-from cluster.progress import Failed, deploying, is_ready, tail
+from cluster.progress import Failed, all_run, deploying, is_ready, tail
 from cluster.settings import serve_environment
 from cluster.target import Target, curl, read_target
 
@@ -107,7 +107,7 @@ def _wait_ready(family: Family, target: Target, log: Path, console: Console, sto
     told = -_STATUS_EVERY_S
     with _Progress(console) as progress:
         while family.child.poll() is None and not stop.asked:
-            if all(map(is_ready, urls)):
+            if all(map(is_ready, urls)) and (all_run(log) or not target.others):
                 return True
             if time.monotonic() - told >= _STATUS_EVERY_S:
                 progress.say(deploying(log) or "starting Ray and Serve")

@@ -1,5 +1,6 @@
 """Starts a process so that everything it starts can be found again, and ended: that, and nothing else."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -82,10 +83,9 @@ def _state_and_session(pid: int) -> tuple[str, int]:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    # It ended by itself, or became another user's: `end` reports whoever lives on.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        return  # it ended by itself
 
 
 def _prepare_child() -> None:

@@ -15,6 +15,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # A proxy that the environment names is for other machines.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _FAILED = "DEPLOY_FAILED"
+_RUNNING = "RUNNING"
 
 
 class Failed(Exception):
@@ -28,20 +29,29 @@ def is_ready(url: str) -> bool:
 
 def deploying(log: Path) -> str:
     """One line on what is being waited for; empty if Serve says nothing. Raises Failed if it has given up."""
-    dashboard = _DASHBOARD.search(_COLOURS.sub("", log.read_text(errors="replace")))
-    answer = _get(f"{dashboard[1]}/api/serve/applications/") if dashboard else None
-    if answer is None:
-        return ""
     waiting = []
-    for application in json.loads(answer)["applications"].values():
+    for application in _applications(log):
         _check(application)
         waiting += [_line(item) for item in application["deployments"].values() if item["status"] != "HEALTHY"]
     return "; ".join(waiting)
 
 
+def all_run(log: Path) -> bool:
+    """Whether Serve says that it has applications and that each of them runs."""
+    statuses = {application["status"] for application in _applications(log)}
+    return statuses == {_RUNNING}
+
+
 def tail(log: Path, lines: int = 25) -> str:
     """The last lines of a log."""
     return "\n".join(_COLOURS.sub("", log.read_text(errors="replace")).splitlines()[-lines:])
+
+
+def _applications(log: Path) -> list[dict[str, Any]]:
+    """What Serve's REST API says of each application; nothing while it does not answer."""
+    dashboard = _DASHBOARD.search(_COLOURS.sub("", log.read_text(errors="replace")))
+    answer = _get(f"{dashboard[1]}/api/serve/applications/") if dashboard else None
+    return list(json.loads(answer)["applications"].values()) if answer is not None else []
 
 
 def _check(application: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from configs.loader import load_document, load_graph
 from configs.problems import config_error
 from configs.ray_serve import Application, ServeConfig
-from configs.serve import AppArgs, find_root, lint_serve_config
+from configs.serve import IMPORT_PATH, AppArgs, find_root, lint_serve_config
 from configs.tensors import TensorSpec
 
 _ANY = ("0.0.0.0", "::", "")
@@ -22,7 +22,9 @@ class Target(NamedTuple):
     grpc_port: int | None
     """None if the config starts no gRPC server."""
     prefixes: list[str]
-    """Route prefixes of the applications, without a slash at the end."""
+    """Route prefixes of Millrace's applications, without a slash at the end."""
+    others: bool
+    """Whether there are applications that are not Millrace's: only Serve knows when those are ready."""
     examples: dict[str, dict[str, list[Any]]]
     """Path of each graph → inputs of one row, for graphs whose inputs all have an example."""
 
@@ -47,12 +49,14 @@ def read_target(config: Path) -> Target:
     if problems := lint_serve_config(config):
         raise config_error(problems)
     serve = ServeConfig.model_validate(load_document(config).data)
-    served = [application for application in serve.applications if application.route_prefix is not None]
+    ours = [application for application in serve.applications if _is_ours(application)]
+    served = [application for application in ours if application.route_prefix is not None]
     return Target(
         serve.http_options.host,
         serve.http_options.port,
         serve.grpc_options.port if serve.grpc_options.grpc_servicer_functions else None,
         [(application.route_prefix or "").rstrip("/") for application in served],
+        len(ours) < len(serve.applications),
         {path: row for application in served for path, row in _examples(application).items()},
     )
 
@@ -63,9 +67,11 @@ def curl(target: Target, path: str) -> str:
     return f"curl {target.http}{path} -H 'content-type: application/json' -d '{body}'"
 
 
+def _is_ours(application: Application) -> bool:
+    return application.import_path.replace(":", ".") == IMPORT_PATH.replace(":", ".")
+
+
 def _examples(application: Application) -> dict[str, dict[str, list[Any]]]:
-    if "graphs" not in application.args:
-        return {}  # not one of ours
     args = AppArgs.model_validate(application.args)
     root = find_root(args.root, args.graphs)
     prefix = (application.route_prefix or "").rstrip("/")

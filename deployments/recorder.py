@@ -2,16 +2,40 @@
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter as Counts
+from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from ray.serve import metrics
 
+from deployments.settings import LOGGER
 from graphs.executor import Executor, NodeTiming
 from monitoring import names
 from monitoring.names import Metric
 
+logger = logging.getLogger(LOGGER)
+
 FLUSH_PERIOD_S = 1.0
+MOST_SAMPLES = 100_000
+"""Latencies and calls kept between two flushes, far more than a gateway has in a second: the oldest go first."""
+
+_Counts = Counts[tuple[str, str, str]]
+
+
+def _samples() -> deque:
+    return deque(maxlen=MOST_SAMPLES)
+
+
+@dataclass(slots=True)
+class _Noted:
+    """What happened since the last flush."""
+
+    requests: _Counts = field(default_factory=Counts)
+    errors: _Counts = field(default_factory=Counts)
+    latencies: deque[tuple[str, str, float]] = field(default_factory=_samples)
+    nodes: deque[tuple[str, NodeTiming]] = field(default_factory=_samples)
 
 
 class Recorder:
@@ -25,24 +49,23 @@ class Recorder:
     def __init__(self, versions: dict[tuple[str, str], str], executors: Mapping[str, Executor]) -> None:
         self._versions = versions
         self._executors = executors
-        self._requests: Counts[tuple[str, str, str]] = Counts()
-        self._errors: Counts[tuple[str, str, str]] = Counts()
-        self._latencies: list[tuple[str, str, float]] = []
-        self._nodes: list[tuple[str, NodeTiming]] = []
+        self._noted = _Noted()
         self._ray = {metric.name: _ray_metric(metric) for metric in names.ALL}
         self._task: asyncio.Task[None] | None = None
 
     def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[NodeTiming]) -> None:
         """Note a request that got its answer. Calls of nodes are counted once, at the oldest request in them."""
-        self._requests[graph, protocol, "OK"] += 1
-        self._latencies.append((graph, protocol, seconds))
-        self._nodes.extend((graph, timing) for timing in nodes if timing.leads)
+        self._noted.requests[graph, protocol, "OK"] += 1
+        self._noted.latencies.append((graph, protocol, seconds))
+        self._noted.nodes.extend((graph, timing) for timing in nodes if timing.leads)
         self._start()
 
     def failed(self, graph: str, protocol: str, error: Exception, code: str) -> None:
         """Note a request that got an error."""
-        self._requests[graph, protocol, code] += 1
-        self._errors[graph, protocol, type(error).__name__] += 1
+        if graph not in self._executors:
+            graph = ""  # a caller's own word: each would be a series of its own for ever
+        self._noted.requests[graph, protocol, code] += 1
+        self._noted.errors[graph, protocol, type(error).__name__] += 1
         self._start()
 
     async def close(self) -> None:
@@ -51,27 +74,32 @@ class Recorder:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        self.flush()
+        await self.flush()
 
-    def flush(self) -> None:
-        """Hand everything noted so far to Ray."""
-        self._flush_counts(names.REQUESTS, "code", self._requests)
-        self._flush_counts(names.ERRORS, "error", self._errors)
-        latencies, self._latencies = self._latencies, []
-        for graph, protocol, seconds in latencies:
+    async def flush(self) -> None:
+        """Hand everything noted so far to Ray, in a thread: a second's worth would hold up the event loop."""
+        noted, self._noted = self._noted, _Noted()
+        waiting = {graph: executor.waiting for graph, executor in self._executors.items()}
+        try:
+            await asyncio.to_thread(self._hand_over, noted, waiting)
+        except Exception:  # whatever Ray's metrics raise, requests are answered and the next second is counted
+            logger.exception("metrics of the last %s s are lost", FLUSH_PERIOD_S)
+
+    def _hand_over(self, noted: _Noted, waiting: Mapping[str, int]) -> None:
+        self._count(names.REQUESTS, "code", noted.requests)
+        self._count(names.ERRORS, "error", noted.errors)
+        for graph, protocol, seconds in noted.latencies:
             self._ray[names.LATENCY.name].observe(seconds * 1e3, {"graph": graph, "protocol": protocol})
-        nodes, self._nodes = self._nodes, []
-        for graph, timing in nodes:
-            self._flush_node(graph, timing)
-        for graph, executor in self._executors.items():
-            self._ray[names.WAITING.name].set(executor.waiting, {"graph": graph})
+        for graph, timing in noted.nodes:
+            self._observe_node(graph, timing)
+        for graph, requests in waiting.items():
+            self._ray[names.WAITING.name].set(requests, {"graph": graph})
 
-    def _flush_counts(self, metric: Metric, label: str, counts: Counts[tuple[str, str, str]]) -> None:
+    def _count(self, metric: Metric, label: str, counts: _Counts) -> None:
         for (graph, protocol, value), count in counts.items():
             self._ray[metric.name].inc(count, {"graph": graph, "protocol": protocol, label: value})
-        counts.clear()
 
-    def _flush_node(self, graph: str, timing: NodeTiming) -> None:
+    def _observe_node(self, graph: str, timing: NodeTiming) -> None:
         labels = {"graph": graph, "node": timing.node, "version": self._versions.get((graph, timing.node), "")}
         self._ray[names.NODE_QUEUE.name].observe(timing.queue_s * 1e3, labels)
         self._ray[names.NODE_COMPUTE.name].observe(timing.compute_s * 1e3, labels)
@@ -84,7 +112,7 @@ class Recorder:
     async def _flush_forever(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_PERIOD_S)
-            self.flush()
+            await self.flush()
 
 
 def _ray_metric(metric: Metric) -> "metrics.Counter | metrics.Gauge | metrics.Histogram":

@@ -35,9 +35,14 @@ def port() -> int:
 
 @pytest.fixture
 def config(tmp_path: Path, port: int) -> Path:
+    (tmp_path / "graph.yaml").write_text(
+        "{name: g, inputs: {x: 'FP32[-1]'}, outputs: {y: n.y}, nodes: {n: {call: 'm:f', inputs: {x: x}}}}"
+    )
     path = tmp_path / "serve.yaml"
-    text = f"http_options: {{host: 127.0.0.1, port: {port}}}\napplications:\n- import_path: some.app:build\n"
-    path.write_text(text)
+    path.write_text(
+        f"http_options: {{host: 127.0.0.1, port: {port}}}\napplications:\n"
+        f"- {{import_path: deployments.app:build, args: {{graphs: [graph.yaml], root: {tmp_path}}}}}\n"
+    )
     return path
 
 

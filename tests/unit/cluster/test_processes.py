@@ -67,6 +67,22 @@ def test_hurry_cuts_the_grace_short(start: Callable[[str], Family]) -> None:
     assert time.monotonic() - before < 10
 
 
+def test_a_member_that_we_may_not_signal_saves_no_other(
+    start: Callable[[str], Family], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = start("sleep 1000 & sleep 1000")
+    wait_until(lambda: len(family.members()) == 3)
+    kill, members = os.kill, family.members()
+
+    def kill_unless_foreign(pid: int, number: int) -> None:
+        if pid == members[0] and number == signal.SIGTERM:
+            raise PermissionError
+        kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", kill_unless_foreign)
+    assert family.end(0.3) == []
+
+
 def test_the_child_can_be_interrupted_even_if_we_ignore_interrupts(start: Callable[[str], Family]) -> None:
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

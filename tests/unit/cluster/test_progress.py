@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.progress import Failed, deploying, is_ready, tail
+from cluster.progress import Failed, all_run, deploying, is_ready, tail
 
 STARTS = {"name": "gateway", "status": "UPDATING", "message": ""}
 WAITS = {"name": "cnn", "status": "UPDATING", "message": "needs 1 GPU\nmore"}
@@ -63,9 +63,16 @@ def test_a_failed_deployment_raises_with_its_reason(dashboard: ThreadingHTTPServ
     assert str(raised.value) == "application millrace: ConfigError: a:1: a cycle\na:2: no such node"
 
 
+@pytest.mark.parametrize(("statuses", "run"), [([], False), (["RUNNING"] * 2, True), (["RUNNING", "DEPLOYING"], False)])
+def test_all_run_when_serve_says_so(dashboard: ThreadingHTTPServer, log: Path, statuses: list[str], run: bool) -> None:
+    dashboard.applications = {str(index): {"status": status} for index, status in enumerate(statuses)}  # type: ignore[attr-defined]
+    assert all_run(log) is run
+
+
 def test_nothing_is_said_before_ray_has_started(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("Running config file\n")
     assert deploying(tmp_path / "log") == ""
+    assert not all_run(tmp_path / "log")
 
 
 def test_only_an_answer_of_200_is_ready(dashboard: ThreadingHTTPServer) -> None:

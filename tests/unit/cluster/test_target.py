@@ -36,6 +36,15 @@ def test_the_curl_line_survives_the_shell(tmp_path: Path) -> None:
     assert target.prefixes == ["/a"]
 
 
+def test_what_is_not_ours_has_no_prefix_and_no_example(tmp_path: Path) -> None:
+    config = write(tmp_path, EXAMPLE, route="/a")
+    assert not read_target(config).others
+    other = "- {name: other, import_path: their.app:build, route_prefix: /b, args: {graphs: 3}}\n"
+    config.write_text(config.read_text() + other)
+    target = read_target(config)
+    assert (target.prefixes, target.others, list(target.examples)) == (["/a"], True, ["/a/greet"])
+
+
 def test_serves_defaults_are_every_interface_and_no_grpc(tmp_path: Path) -> None:
     target = read_target(write(tmp_path, EXAMPLE))
     assert (target.host, target.http, target.grpc) == ("0.0.0.0", "http://127.0.0.1:8000", None)

@@ -114,7 +114,7 @@ async def test_many_rows_go_in_messages_that_ray_takes_by_default_and_come_back_
         "image": np.arange(8 * 500_000, dtype=np.int32).reshape(8, -1),  # 2 MB a row
         "name": np.array([b"%d" % number for number in range(8)], object),
     }
-    outputs, timing = await StageCall("n", handle)(rows, 20)
+    outputs, timing = await StageCall("n", handle)(rows, 8)
     np.testing.assert_array_equal(outputs["image"], rows["image"])
     assert outputs["name"].tolist() == rows["name"].tolist()
     assert handle.counts == [1] * 8
