@@ -54,7 +54,7 @@ class AppArgs(BaseModel):
         "else the checkout.",
     )
     revision: str = Field(
-        "", description="Any text; changing it makes a redeploy restart the gateway although nothing else changed."
+        "", description="Any text; when it changes, a redeploy restarts gateway and stages though nothing else changed."
     )
     gateway: GatewayArgs = Field(default_factory=GatewayArgs, description="Size of the gateway.")
     max_request_bytes: int = Field(64 << 20, ge=1, description="Largest request body in bytes; 64 MiB by default.")

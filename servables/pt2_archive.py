@@ -33,7 +33,7 @@ _EXPRESSION = (
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z]\w*")
 _ONE_AT_A_TIME = threading.Lock()
-"""PyTorch's loader keeps its state in a global: two loads at a time fail with "_CURRENT_DESERIALIZER is already set"."""
+"""PyTorch's loader keeps its state in a global: of two loads at a time one fails (_CURRENT_DESERIALIZER)."""
 
 
 def load_program(path: Path) -> "ExportedProgram":
