@@ -35,11 +35,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A running server with all test graphs; one at a time."""
     train_demo()
     running = Server(request.param, tmp_path_factory.mktemp(request.param))
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -202,7 +202,7 @@ GRPC = {
     "value out of range": (image([1, 8, 8], b"\x11" * 64), "INVALID_ARGUMENT", "largest value accepted is 16"),
     "unknown model": (image([1, 8, 8], BYTES_OF_ZERO, model="cat"), "NOT_FOUND", "Request for unknown model: 'cat'"),
     "unknown version": (image([1, 8, 8], BYTES_OF_ZERO, version="7"), "NOT_FOUND", "has no version '7'"),
-    "oversized": (image([1, 8, 8], bytes(MAX_REQUEST_BYTES)), "INVALID_ARGUMENT", "max_request_bytes"),
+    "oversized": (image([1, 8, 8], bytes(MAX_REQUEST_BYTES)), "RESOURCE_EXHAUSTED", "max_request_bytes"),
 }
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from tests.support.http import Answer, request
 from tests.support.ports import free_ports
-from tests.support.processes import children, environment, session
+from tests.support.processes import alive, children, environment, session
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = Path("tests/support/graphs_yaml")
@@ -55,25 +55,27 @@ class Server:
         self.log = folder / "log"
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises AssertionError with its log if it ends instead."""
+        """Start and wait until it answers. Raises AssertionError with its log if it ends instead, or takes too long."""
         path = self._write(self.config)
         # The test nodes are not installed, and `serve deploy` does not put the working directory on the path.
         env = {**os.environ, "RAY_OVERRIDE_RESOURCES": json.dumps(_LOGICAL), "PYTHONPATH": str(ROOT)}
         with self.log.open("wb") as output:
             command = millrace("run", str(path), "--proxy", self.proxy)
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
-        self.wait(lambda: "Ready" in self.log.read_text(), START_S, "the server answers")
+        try:
+            self.wait(lambda: "Ready" in self.log.read_text(), START_S, "the server answers")
+        except BaseException:
+            self._interrupt()
+            raise
         [self._leader] = children(self.process.pid)
         self._ray_folder = Path(environment(self._leader)["RAY_TMPDIR"])
 
     def stop(self) -> None:
         """Stop as Ctrl-C does. Raises AssertionError if anything that it started is left."""
-        started = session(self._leader) if hasattr(self, "_leader") else {}
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(90)
-        assert code == 0, self.tail()
-        left = {pid: command for pid, command in session(self._leader).items() if pid in started}
-        assert not left
+        started = session(self._leader)
+        assert self._interrupt() == 0, self.tail()
+        assert not [command for pid, command in started.items() if alive(pid)]
+        assert not session(self._leader)
         assert not self._ray_folder.exists()
 
     def wait(self, condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
@@ -155,6 +157,11 @@ class Server:
         """Why the application's deployment failed: its own message and its deployments'."""
         state = self.applications()["millrace"]
         return "\n".join([state["message"], *(item["message"] for item in state["deployments"].values())])
+
+    def _interrupt(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(90)
 
     def _write(self, config: dict[str, Any]) -> Path:
         path = self.folder / "serve_config.yaml"
