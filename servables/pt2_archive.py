@@ -33,11 +33,17 @@ _EXPRESSION = (
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z]\w*")
 _ONE_AT_A_TIME = threading.Lock()
-"""PyTorch's loader keeps its state in a global: of two loads at a time one fails (_CURRENT_DESERIALIZER)."""
+# PyTorch's loader keeps its state in a global: of two loads at a time one fails (_CURRENT_DESERIALIZER). And Python 3.11
+# counts the depth of `ast.parse` once for all threads ("AST constructor recursion depth mismatch").
 
 
 def load_program(path: Path) -> "ExportedProgram":
     """Load the exported program of a .pt2 file. Raises ModelError if it holds anything that would run code."""
+    with _ONE_AT_A_TIME:
+        return _load_program(path)
+
+
+def _load_program(path: Path) -> "ExportedProgram":
     package = require("torch.export.pt2_archive._package", "torch")
     with package.PT2ArchiveReader(str(path)) as reader:
         for name in _names(path, reader.get_file_names()):
@@ -46,8 +52,7 @@ def load_program(path: Path) -> "ExportedProgram":
             elif name.endswith(".pt"):
                 _check_pickle(path, name, reader.read_bytes(name))
     # not torch.export.load: on errors that goes on to a format of 2023, which this module has not looked into
-    with _ONE_AT_A_TIME:
-        return package.load_pt2(str(path)).exported_programs["model"]
+    return package.load_pt2(str(path)).exported_programs["model"]
 
 
 def _names(path: Path, names: list[str]) -> list[str]:
