@@ -33,8 +33,8 @@ _EXPRESSION = (
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z]\w*")
 _ONE_AT_A_TIME = threading.Lock()
-# PyTorch's loader keeps its state in a global: of two loads at a time one fails (_CURRENT_DESERIALIZER). And Python 3.11
-# counts the depth of `ast.parse` once for all threads ("AST constructor recursion depth mismatch").
+# PyTorch's loader keeps its state in a global: of two loads at a time one fails (_CURRENT_DESERIALIZER); and Python
+# 3.11 counts the depth of `ast.parse` once for all threads ("AST constructor recursion depth mismatch").
 
 
 def load_program(path: Path) -> "ExportedProgram":
