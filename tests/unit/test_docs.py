@@ -10,16 +10,9 @@ import yaml
 
 from configs.graph import GraphConfig
 from graphs.check import check_graph
+from tests.support.pages import snippets
 
 PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
-
-
-def snippets(page: str, marker: str, language: str) -> list[str]:
-    """Code blocks of a page that stand behind `<!-- test: marker -->`."""
-    pattern = rf"<!-- test: {re.escape(marker)} -->\n```{language}\n(.*?)```"
-    found = re.findall(pattern, Path(page).read_text(), re.DOTALL)
-    assert found, f"{page} has no {language} block marked {marker!r}"
-    return found
 
 
 def test_the_readme_shows_the_demo_graph() -> None:
