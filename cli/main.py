@@ -45,6 +45,9 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Serve configs (with `applications:`) and graph files.")],
     profile: Profile = "",
     root: Root = None,
+    load: Annotated[
+        bool, typer.Option(help="Also load every node on the CPU: only models know their own inputs and outputs.")
+    ] = True,
 ) -> None:
     """Check files strictly, without starting anything. Exit code 1 if anything is wrong.
 
@@ -52,7 +55,7 @@ def check(
     """
     failed = 0
     for file in files:
-        problems = _problems(file, profile, root)
+        problems = _problems(file, profile, root, load)
         failed += bool(problems)
         if problems:
             err.print(f"[red]✗[/red] {file}", highlight=False)
@@ -106,33 +109,38 @@ def run(
 
     if proxy not in ("haproxy", "python"):
         raise ConfigError(f"--proxy {proxy}: use `haproxy` or `python`")
-    problems = _problems(config, "", None)
+    problems = _problems(config, "", None, load=False)
     if problems:
         raise ConfigError(problems)
     raise typer.Exit(run_local(config, haproxy=proxy == "haproxy"))
 
 
-def _problems(file: Path, profile: str, root: Path | None) -> str:
+def _problems(file: Path, profile: str, root: Path | None, load: bool) -> str:
     """What is wrong with a serve config and its graphs, or with one graph; empty if nothing."""
     from configs.documents import load_document
-    from graphs.check import check_file
 
     try:
         document = load_document(file)
         if "applications" not in document.data:
-            check_file(file, find_root(str(root) if root else None, [str(file)]), profile)
+            _check(file, find_root(str(root) if root else None, [str(file)]), profile, load)
             return ""
         problems = lint_serve_config(file)
         if problems:
             return "\n".join(map(str, problems))
-        return "\n".join(_graph_problems(document.data["applications"], profile))
+        return "\n".join(_graph_problems(document.data["applications"], profile, load))
     except ConfigError as error:
         return error.message
 
 
-def _graph_problems(applications: list[dict[str, Any]], profile: str) -> list[str]:
-    from configs.serve import AppArgs, graphs_folder, is_ours
+def _check(file: Path, root: Path, profile: str, load: bool) -> None:
     from graphs.check import check_file
+    from graphs.trial import try_file
+
+    (try_file if load else check_file)(file, root, profile)
+
+
+def _graph_problems(applications: list[dict[str, Any]], profile: str, load: bool) -> list[str]:
+    from configs.serve import AppArgs, graphs_folder, is_ours
 
     found: list[str] = []
     for application in applications:
@@ -142,7 +150,7 @@ def _graph_problems(applications: list[dict[str, Any]], profile: str) -> list[st
         args = AppArgs.model_validate(application.get("args", {}))
         for graph in args.graphs:
             try:
-                check_file(root / graph, root, profile or ("" if args.profile == "auto" else args.profile))
+                _check(root / graph, root, profile or ("" if args.profile == "auto" else args.profile), load)
             except ConfigError as error:
                 found.append(error.message)
     return found

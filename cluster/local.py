@@ -92,7 +92,7 @@ def _serve(family: Family, target: Target, log: Path, console: Console, stop: _S
         console.print(f"[red]Serve could not start:[/red] {escape(str(failure))}")
         return 1
     if ready:
-        console.print(_welcome(target, time.monotonic() - started))
+        console.print(_welcome(target, family.option("--gcs-address"), time.monotonic() - started))
         _follow(family, log, stop)
     if stop.asked:
         return 0
@@ -126,10 +126,13 @@ def _follow(family: Family, log: Path, stop: _Stop) -> None:
             time.sleep(_POLL_S)
 
 
-def _welcome(target: Target, seconds: float) -> str:
+def _welcome(target: Target, ray_address: str | None, seconds: float) -> str:
     lines = [f"[green]Ready[/green] after {seconds:.0f} s. Ctrl-C stops.", f"  HTTP  {target.http}"]
     lines += [f"  gRPC  {target.grpc}"] if target.grpc else []
     lines += [f"  docs  {target.http}{prefix}/docs" for prefix in target.prefixes]
+    lines += [f'  Ray   ray.init("{ray_address}"), with RAY_AUTH_MODE=disabled'] if ray_address else []
+    if target.without_example:
+        lines.append(f"No curl line for {', '.join(target.without_example)}: give each input an `example:`")
     return "\n".join([*lines, *(f"\n{escape(curl(target, path))}" for path in target.examples)])
 
 

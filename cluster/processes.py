@@ -46,6 +46,15 @@ class Family:
         """Process ids of the child and its descendants that are alive."""
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_member(pid)]
 
+    def option(self, name: str) -> str | None:
+        """Value of a command-line option `name=value` of any member; None if no member has it."""
+        for pid in self.members():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    if word.startswith(f"{name}=".encode()):
+                        return word.partition(b"=")[2].decode()
+        return None
+
     def end(self, grace_s: float, hurry: Callable[[], bool] = lambda: False) -> list[int]:
         """Terminate every member, kill what is left after `grace_s` or as soon as `hurry()`.
 

@@ -27,6 +27,8 @@ class Target(NamedTuple):
     """Whether there are applications that are not Millrace's: only Serve knows when those are ready."""
     examples: dict[str, dict[str, list[Any]]]
     """Path of each graph → inputs of one row, for graphs whose inputs all have an example."""
+    without_example: list[str]
+    """Paths of the other graphs."""
 
     @property
     def http(self) -> str:
@@ -51,13 +53,15 @@ def read_target(config: Path) -> Target:
     serve = ServeConfig.model_validate(load_document(config).data)
     ours = [application for application in serve.applications if _is_ours(application)]
     served = [application for application in ours if application.route_prefix is not None]
+    inputs = {path: specs for application in served for path, specs in _inputs(application).items()}
     return Target(
         serve.http_options.host,
         serve.http_options.port,
         serve.grpc_options.port if serve.grpc_options.grpc_servicer_functions else None,
         [(application.route_prefix or "").rstrip("/") for application in served],
         len(ours) < len(serve.applications),
-        {path: row for application in served for path, row in _examples(application).items()},
+        {path: _one_row(specs) for path, specs in inputs.items() if _complete(specs)},
+        [path for path, specs in inputs.items() if not _complete(specs)],
     )
 
 
@@ -71,12 +75,13 @@ def _is_ours(application: Application) -> bool:
     return application.import_path.replace(":", ".") == IMPORT_PATH.replace(":", ".")
 
 
-def _examples(application: Application) -> dict[str, dict[str, list[Any]]]:
+def _inputs(application: Application) -> dict[str, dict[str, TensorSpec]]:
+    """Path → inputs of each graph of an application."""
     args = AppArgs.model_validate(application.args)
     root = find_root(args.root, args.graphs)
     prefix = (application.route_prefix or "").rstrip("/")
     graphs = [load_graph(root / graph) for graph in args.graphs]
-    return {f"{prefix}/{graph.name}": _one_row(graph.inputs) for graph in graphs if _complete(graph.inputs)}
+    return {f"{prefix}/{graph.name}": graph.inputs for graph in graphs}
 
 
 def _complete(inputs: dict[str, TensorSpec]) -> bool:

@@ -6,12 +6,13 @@ from typing import Any
 
 import grpc
 import numpy as np
+import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import InvalidInput, MillraceError, TooLarge, Unavailable
+from configs.errors import InvalidInput, MillraceError, NotFound, TooLarge, Unavailable
 from configs.tensors import Datatype, Rows, Signature
 
 _AWAY = (RayError, RayServeException, OSError, grpc.aio.AioRpcError, Unavailable)
@@ -92,9 +93,14 @@ def connect(graph: str, app: str = "millrace") -> GraphClient:
         app: name of the Serve application, as in `serve_config.yaml`.
 
     Raises:
-        ray.serve.exceptions.RayServeException: no such application runs.
+        NotFound: no such application runs in the cluster that this process has joined; the message lists those that do.
     """
-    handle = serve.get_app_handle(app)
+    try:
+        handle = serve.get_app_handle(app)
+    except RayServeException as error:
+        cluster = ray.get_runtime_context().gcs_address
+        running = ", ".join(sorted(serve.status().applications)) or "none"
+        raise NotFound(f"no application {app!r} in the Ray cluster at {cluster}; it has: {running}") from error
     if not handle.is_initialized:  # Serve gives out the same handle again
         # With throughput settings in the environment a handle wants a running loop; `predict` has none.
         handle._init(_run_router_in_separate_loop=True)

@@ -4,6 +4,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -51,7 +52,9 @@ def import_callable(path: str) -> UserCallable:
     try:
         target: Any = importlib.import_module(module_name)
     except Exception as error:  # user code may raise anything at import; the config's author must read why
-        raise ConfigError(f"cannot import {module_name}: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            f"cannot import {module_name}: {type(error).__name__}: {error} (the working directory is {Path.cwd()})"
+        ) from error
     for part in name.split("."):
         if not hasattr(target, part):
             raise ConfigError(f"module {module_name} has no {name}")

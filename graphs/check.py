@@ -52,9 +52,9 @@ def check_graph(config: GraphConfig, root: Path, document: Document | None = Non
     problems = [*_structure(flat, document), *_code(flat, document), *_models(flat, document, root)]
     if problems:
         raise config_error(problems)
-    typed = infer(flat, _order(flat), static_signature)
+    typed = infer(flat, reading_order(flat), static_signature)
     if typed.complaints:
-        raise config_error([document.problem(_field(node, field), text) for node, field, text in typed.complaints])
+        raise config_error([document.problem(place_of(node, field), text) for node, field, text in typed.complaints])
     return CheckedGraph(_pinned(flat, root), root)
 
 
@@ -67,12 +67,13 @@ def static_signature(node: FlatNode) -> Signature:
     return Signature()
 
 
-def _order(flat: FlatGraph) -> list[str]:
+def reading_order(flat: FlatGraph) -> list[str]:
+    """Node names, each after those that it reads. Raises ConfigError that spells out a cycle."""
     reads = {name: {edge.node for edge in node.reads() if edge.node} for name, node in flat.nodes.items()}
     return topological(reads)
 
 
-def _field(node: str, field: str) -> tuple[str, ...]:
+def place_of(node: str, field: str) -> tuple[str, ...]:
     """Where a node's field stands in the file: a sub-graph's nodes are reported at its node."""
     if not node:
         return tuple(field.split("."))
@@ -88,7 +89,7 @@ def _structure(flat: FlatGraph, document: Document) -> Iterator[Problem]:
     if unknown:
         return
     try:
-        _order(flat)
+        reading_order(flat)
     except ConfigError as error:
         yield document.problem(("nodes",), error.message)
         return
@@ -98,7 +99,7 @@ def _structure(flat: FlatGraph, document: Document) -> Iterator[Problem]:
 def _unknown_references(flat: FlatGraph, document: Document) -> Iterator[Problem]:
     for name, node in flat.nodes.items():
         for field, edge in _fields_and_edges(node):
-            yield from _unknown(flat, document, _field(name, field), edge)
+            yield from _unknown(flat, document, place_of(name, field), edge)
     for output, edge in flat.outputs.items():
         yield from _unknown(flat, document, ("outputs", output), edge)
 
@@ -139,7 +140,7 @@ def _unreachable(flat: FlatGraph, document: Document) -> Iterator[Problem]:
     for name in flat.nodes:
         if name not in reached:
             yield document.problem(
-                _field(name, "")[:2],
+                place_of(name, "")[:2],
                 f"no output of the graph depends on node {name}",
                 remedy="read it somewhere, or remove it",
             )
@@ -164,7 +165,7 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
     for name, node in flat.nodes.items():
         for path in _code_paths(node.config):
             kind = next(key for key in ("call", "ensemble", "switch") if hasattr(node.config, key))
-            field = _field(name, kind)
+            field = place_of(name, kind)
             try:
                 user = import_callable(path)
                 declared_signature(user.target, path)
@@ -173,7 +174,7 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
                 continue
             if isinstance(node.config, CallNode | SwitchNode):
                 for text in user.problems(node.inputs, node.config.with_):
-                    yield document.problem(_field(name, "inputs"), text)
+                    yield document.problem(place_of(name, "inputs"), text)
             if user.is_async and not isinstance(node.config, CallNode):
                 yield document.problem(field, f"{path} is a coroutine; only `call` nodes may be")
             if user.is_async and (node.config.placed or node.config.cpus is not None):
@@ -201,4 +202,4 @@ def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem
         try:
             find_version(root / node.config.model, node.config.version)
         except ModelError as error:
-            yield document.problem(_field(name, "model"), error.message)
+            yield document.problem(place_of(name, "model"), error.message)

@@ -107,3 +107,31 @@ def test_an_expected_error_is_a_message_not_a_stack_trace() -> None:
     assert done.returncode == 1
     assert "nowhere.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_check_loads_models_to_know_their_names_and_types(tmp_path: Path) -> None:
+    folder = tmp_path / "models/m/1"
+    folder.mkdir(parents=True)
+    (folder / "signature.json").write_text(f'{{"module": "{NODES}Add", "kwargs": {{}}}}')
+    graph = tmp_path / "g.yaml"
+    graph.write_text(
+        "name: g\ninputs: {x: 'FP32[-1, 2]'}\nnodes:\n"
+        "  m: {model: models/m, inputs: {x: x}}\n  n: {model: models/m, inputs: {z: x}}\n"
+        "outputs: {y: m.wrong, z: n.y}\n"
+    )
+    code, output = millrace("check", graph, "--root", tmp_path)
+    assert code == 1
+    assert "g.yaml:5: nodes.n: node n: the graph gives inputs z; the model takes x FP32[-1, 2]" in output
+    assert "g.yaml:6: outputs.y: m has no output wrong; it gives y" in output
+    assert millrace("check", graph, "--root", tmp_path, "--no-load")[0] == 0
+
+
+def test_check_finds_an_output_without_a_type(tmp_path: Path) -> None:
+    graph = tmp_path / "g.yaml"
+    graph.write_text(
+        f"name: g\ninputs: {{x: 'FP32[-1, 2]'}}\nnodes: {{a: {{call: '{NODES}refuse_negative', inputs: {{x: x}}}}}}\n"
+        "outputs: {y: a.y}\n"
+    )
+    code, output = millrace("check", graph)
+    assert code == 1
+    assert "outputs.y: nothing declares the datatype and shape of a.y" in output

@@ -1,0 +1,52 @@
+"""Load a graph's nodes once, to check what only they can tell: names, datatypes and shapes of models."""
+
+from pathlib import Path
+
+from configs.documents import Document, load_document
+from configs.errors import MillraceError
+from configs.loader import parse_graph
+from configs.problems import Problem, config_error
+from configs.tensors import Signature
+from graphs.check import check_graph, place_of, reading_order
+from graphs.flat import FlatGraph
+from graphs.instances import Instance, load_instance
+from graphs.typing import infer
+from servables.base import LoadOptions
+
+
+def try_file(path: Path, root: Path, profile: str = "") -> None:
+    """Check a graph's YAML file, then load every node on the CPU and check the whole again; nothing is called.
+
+    Raises:
+        ConfigError: lists every problem, with lines.
+    """
+    document = load_document(path)
+    flat = check_graph(parse_graph(document), root, document, profile).flat
+    instances, problems = _load(flat, root, document)
+    for instance in instances.values():
+        instance.close()
+    problems += _misfits(flat, {name: instance.signature for name, instance in instances.items()}, document)
+    if problems:
+        raise config_error(problems)
+
+
+def _load(flat: FlatGraph, root: Path, document: Document) -> tuple[dict[str, Instance], list[Problem]]:
+    instances: dict[str, Instance] = {}
+    problems: list[Problem] = []
+    for name, node in flat.nodes.items():
+        try:
+            instances[name] = load_instance(node, root, LoadOptions())
+        except MillraceError as error:
+            problems.append(document.problem(place_of(name, "")[:2], error.message))
+    return instances, problems
+
+
+def _misfits(flat: FlatGraph, signatures: dict[str, Signature], document: Document) -> list[Problem]:
+    typed = infer(flat, reading_order(flat), lambda node: signatures.get(node.name, Signature()))
+    problems = [document.problem(place_of(node, field), text) for node, field, text in typed.complaints]
+    for output, edge in flat.outputs.items():
+        if edge not in typed.specs and edge.node in signatures and not problems:
+            remedy = f"add `outputs: {{{edge.output}: {{datatype: …, shape: [-1, …]}}}}` to node {edge.node}"
+            text = f"nothing declares the datatype and shape of {edge}"
+            problems.append(document.problem(("outputs", output), text, remedy=remedy))
+    return problems
