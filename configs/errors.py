@@ -93,13 +93,6 @@ class Unavailable(MillraceError):
     grpc_code = "UNAVAILABLE"
 
 
-class DeadlineExceeded(MillraceError):
-    """The deadline passed before the answer was ready."""
-
-    http_status = 504
-    grpc_code = "DEADLINE_EXCEEDED"
-
-
 def reason(messages: Iterable[str]) -> str:
     """The last of Ray's messages that says anything, without colours and the stack trace above its last error."""
     said = [text for message in messages if (text := _COLOURS.sub("", message).rstrip())] or ["Ray gives no reason"]
