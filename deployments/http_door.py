@@ -31,7 +31,7 @@ HTML: tuple[bytes, bytes] = (b"content-type", b"text/html; charset=utf-8")
 
 V2, PLAIN = "v2-http", "json"
 """The protocols' names in metrics."""
-LARGE = 1 << 20
+LARGE = 4 << 20
 """Bytes above which a body is read, or an answer written, in a thread."""
 
 P = ParamSpec("P")

@@ -13,7 +13,7 @@ from configs.errors import MillraceError
 from configs.graph import Batch, Replicas
 from configs.tensors import Rows, Signature
 from deployments.settings import stage_options
-from graphs.batcher import Batcher, BatchTiming
+from graphs.batcher import CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
 from graphs.segment import call_node
@@ -80,7 +80,9 @@ class Stage:
     def __init__(self, spec: StageSpec) -> None:
         self._instance = load_instance(spec.node, spec.root, spec.load_options)
         self._instance.warmup()
-        self._batcher: Batcher[str] = Batcher(self._call, spec.batch.max_rows, spec.node.name)
+        self._batcher: Batcher[str] = Batcher(
+            self._call, spec.batch.max_rows, spec.node.name, None if spec.gpus else CPU_BATCH_BYTES
+        )
 
     async def run(self, rows: Rows, count: int) -> Answer:
         """Outputs of the node for `count` rows, or the error that the node answers with."""

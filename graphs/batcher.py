@@ -1,6 +1,7 @@
 """Gather rows of concurrent requests into one call: at once when idle, as many as came while busy."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections import deque
@@ -16,6 +17,9 @@ K = TypeVar("K", bound=object)
 Arrays = dict[K, np.ndarray]
 BatchCall = Callable[[dict[K, np.ndarray], int], tuple[dict[K, np.ndarray], dict[str, float]]]
 """Arrays and row count in; arrays with as many rows, and seconds by node, out. May block."""
+
+CPU_BATCH_BYTES = 1 << 20
+"""Most bytes put together for a call on a CPU."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,7 @@ class BatchTiming:
 class _Item(Generic[K]):
     arrays: dict[K, np.ndarray]
     count: int
+    bytes: int
     future: "asyncio.Future[tuple[dict[K, np.ndarray], BatchTiming]]"
     arrived: float
 
@@ -61,11 +66,16 @@ class Batcher(Generic[K]):
     Args:
         call: the function; called by one thread.
         max_rows: most rows in one call. An item with more is called alone.
+        max_bytes: most bytes that are put together for one call; an item with more is called alone. On a CPU
+            copying larger arrays costs more than a shared call saves. None: no limit, as a GPU wants it.
     """
 
-    def __init__(self, call: BatchCall[K], max_rows: int, name: str = "batcher") -> None:
+    def __init__(
+        self, call: BatchCall[K], max_rows: int, name: str = "batcher", max_bytes: int | None = CPU_BATCH_BYTES
+    ) -> None:
         self._call = call
         self._max_rows = max_rows
+        self._max_bytes = sys.maxsize if max_bytes is None else max_bytes
         self._waiting: deque[_Item[K]] = deque()
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -81,7 +91,9 @@ class Batcher(Generic[K]):
         if self._loop is None:
             self._loop = loop
             self._thread.start()
-        item = _Item(arrays, count, loop.create_future(), time.perf_counter())
+        item = _Item(
+            arrays, count, sum(array.nbytes for array in arrays.values()), loop.create_future(), time.perf_counter()
+        )
         self._waiting.append(item)
         self._rouse()
         return await item.future
@@ -116,14 +128,15 @@ class Batcher(Generic[K]):
     def _take(self) -> list[_Item[K]]:
         """The oldest item and those behind it that fit into the same call, in order."""
         batch: list[_Item[K]] = []
-        rows = 0
+        rows = size = 0
         while self._waiting:
             item = self._waiting[0]
             if not item.future.cancelled():
-                if batch and (rows + item.count > self._max_rows or item.shape() != batch[0].shape()):
+                rows, size = rows + item.count, size + item.bytes
+                full = rows > self._max_rows or size > self._max_bytes
+                if batch and (full or item.shape() != batch[0].shape()):
                     break
                 batch.append(item)
-                rows += item.count
             self._waiting.popleft()
         return batch
 

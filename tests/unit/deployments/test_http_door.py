@@ -73,7 +73,7 @@ async def test_an_output_that_cannot_be_sent_is_the_nodes_error(
 
 
 @pytest.mark.parametrize("path", ["/g", V2_PATH])
-@pytest.mark.parametrize(("count", "beside"), [(2, False), (400_000, True)])
+@pytest.mark.parametrize(("count", "beside"), [(2, False), (1_600_000, True)])
 async def test_large_bodies_and_answers_leave_the_loop_free(
     path: str, count: int, beside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

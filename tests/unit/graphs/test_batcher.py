@@ -126,3 +126,17 @@ async def test_closing_answers_what_waits_and_refuses_the_rest(batcher: Batcher[
     await asyncio.gather(closing, first, waiting)
     with pytest.raises(Unavailable):
         await batcher(*item(1))
+
+
+async def test_large_arrays_are_not_copied_together_on_a_cpu(model: Recorder) -> None:
+    for limit, calls in ((1000, [1, 1, 1, 1]), (None, [1, 3])):
+        model.calls.clear()
+        model.entered.clear()
+        batcher: Batcher[str] = Batcher(model, max_rows=8, max_bytes=limit)
+        first = await busy(batcher, model)
+        large = [asyncio.create_task(batcher({"x": np.ones((1, 200), np.float32)}, 1)) for _ in range(3)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(first, *large)
+        batcher.close()
+        assert model.calls == calls
