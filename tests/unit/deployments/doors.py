@@ -14,7 +14,7 @@ from deployments.recorder import Recorder
 from deployments.service import GraphService
 from graphs.executor import Executor
 
-MAX_BYTES = 4 << 20
+MAX_BYTES = 8 << 20
 
 
 class Counted:
