@@ -1,8 +1,13 @@
 """Fixtures of the unit tests."""
 
 import pytest
+from hypothesis import settings
 
 from tests.support.server import train_demo
+
+# The same examples in every run, and no clock: a busy machine must not fail a test.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
