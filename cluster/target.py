@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from configs.loader import load_document, load_graph
 from configs.problems import config_error
 from configs.ray_serve import Application, ServeConfig
-from configs.serve import IMPORT_PATH, AppArgs, find_root, lint_serve_config
+from configs.serve import AppArgs, find_root, is_ours, lint_serve_config
 from configs.tensors import TensorSpec
 
 _ANY = ("0.0.0.0", "::", "")
@@ -51,7 +51,7 @@ def read_target(config: Path) -> Target:
     if problems := lint_serve_config(config):
         raise config_error(problems)
     serve = ServeConfig.model_validate(load_document(config).data)
-    ours = [application for application in serve.applications if _is_ours(application)]
+    ours = [application for application in serve.applications if is_ours(application.model_dump())]
     served = [application for application in ours if application.route_prefix is not None]
     inputs = {path: specs for application in served for path, specs in _inputs(application).items()}
     return Target(
@@ -69,10 +69,6 @@ def curl(target: Target, path: str) -> str:
     """A shell line that sends the example of the graph at `path`."""
     body = json.dumps(target.examples[path], separators=(",", ":"), ensure_ascii=False).replace("'", r"'\''")
     return f"curl {target.http}{path} -H 'content-type: application/json' -d '{body}'"
-
-
-def _is_ours(application: Application) -> bool:
-    return application.import_path.replace(":", ".") == IMPORT_PATH.replace(":", ".")
 
 
 def _inputs(application: Application) -> dict[str, dict[str, TensorSpec]]:

@@ -78,6 +78,9 @@ class Executor:
         self._segments: list[Segment] = []
         self._batchers: list[Batcher[Edge]] = []
         self._calls = [self._bind(step, threads) for step in plan.steps]
+        self._readers = [
+            [i for i, step in enumerate(plan.steps) if need in step.needs] for need in range(len(plan.steps))
+        ]
         self._outputs = plan.graph.outputs
 
     async def run(self, rows: Rows, count: int) -> tuple[Rows, Trace]:
@@ -116,15 +119,12 @@ class Executor:
 
     async def _run_all(self, frame: Frame, trace: Trace) -> None:
         missing = [len(step.needs) for step in self.plan.steps]
-        readers: list[list[int]] = [[] for _ in missing]
-        for index, step in enumerate(self.plan.steps):
-            for need in step.needs:
-                readers[need].append(index)
 
         async def follow(index: int, group: asyncio.TaskGroup) -> None:
-            await self._calls[index](frame, trace)
+            if frame.count(self.plan.steps[index].scope):  # else no row goes this way
+                await self._calls[index](frame, trace)
             ready = []
-            for reader in readers[index]:
+            for reader in self._readers[index]:
                 missing[reader] -= 1
                 if missing[reader] == 0:
                     ready.append(reader)
@@ -159,8 +159,6 @@ class Executor:
 
         async def call(frame: Frame, trace: Trace) -> None:
             count = frame.count(step.scope)
-            if count == 0:
-                return
             arrays: EdgeRows = {edge: frame.get(edge, step.scope) for edge in step.reads}
             outputs, timing = await batcher(arrays, count)
             for edge, value in outputs.items():
@@ -181,8 +179,6 @@ class Executor:
 
         async def call(frame: Frame, trace: Trace) -> None:
             count = frame.count(step.scope)
-            if count == 0:
-                return
             started = time.perf_counter()
             try:
                 outputs = checked(instance, await instance.call(gather(node, frame, self.plan)), count)
@@ -201,8 +197,6 @@ class Executor:
 
         async def call(frame: Frame, trace: Trace) -> None:
             count = frame.count(step.scope)
-            if count == 0:
-                return
             outputs, timing = await placed(gather(node, frame, self.plan), count)
             _put(frame, name, outputs)
             trace.add(timing)
@@ -214,8 +208,7 @@ class Executor:
         node = self.plan.graph.nodes[name]
 
         async def call(frame: Frame, trace: Trace) -> None:
-            if frame.count(step.scope):
-                _put(frame, name, frame.merge(name, node.cases))
+            _put(frame, name, frame.merge(name, node.cases))
 
         return call
 
