@@ -1,7 +1,7 @@
 """The one error tree: each error has its HTTP status and its gRPC code, and survives pickling."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -87,10 +87,53 @@ class NodeError(MillraceError):
 
 
 class Unavailable(MillraceError):
-    """Not ready, draining or overloaded; the same request may succeed later."""
+    """Not ready or draining; the same request may succeed later."""
 
     http_status = 503
     grpc_code = "UNAVAILABLE"
+
+
+class Overloaded(MillraceError):
+    """More work waits than can be done in time; the same request may succeed later.
+
+    Args:
+        retry_after_s: seconds until the queue should have room, from its length and the rate of service.
+    """
+
+    http_status = 503
+    grpc_code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type["Overloaded"], tuple[str, float]]:
+        return type(self), (self.message, self.retry_after_s)
+
+
+class DeadlineExceeded(MillraceError):
+    """The time that the caller gave has passed; what had not begun was dropped."""
+
+    http_status = 504
+    grpc_code = "DEADLINE_EXCEEDED"
+
+
+class RowErrors(InvalidInput):
+    """For nodes to raise: some rows are bad, the others are not.
+
+    Only the requests that the bad rows belong to fail; the call is made again without them.
+
+    Args:
+        reasons: index of a row in the call → why it is bad.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        first = min(reasons, default=0)
+        super().__init__(f"row {first}: {reasons.get(first, 'no reason given')}")
+        self.reasons = dict(reasons)
+
+    def __reduce__(self) -> tuple[type["RowErrors"], tuple[dict[int, str]]]:
+        return type(self), (self.reasons,)
 
 
 def reason(messages: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from deployments.recorder import Recorder
 from deployments.service import GraphService
 from deployments.settings import LOGGER
 from graphs.executor import NodeTiming
+from graphs.terms import UNHURRIED, Terms
 
 logger = logging.getLogger(LOGGER)
 
@@ -51,10 +52,10 @@ class Answering:
             )
         return service
 
-    async def infer(self, service: GraphService, request: InferRequest) -> Answered:
+    async def infer(self, service: GraphService, request: InferRequest, terms: Terms = UNHURRIED) -> Answered:
         """Run the graph. Raises MillraceError, whatever went wrong; also for an output that no door can write."""
         try:
-            outputs, trace = await service.infer(request.rows, request.row_count)
+            outputs, trace = await service.infer(request.rows, request.row_count, terms)
         except MillraceError:
             raise
         except Exception as error:  # the edge of the replica: the caller gets an answer, the log the stack trace
@@ -62,6 +63,12 @@ class Answering:
             raise NodeError(f"graph {service.name} failed inside the server ({type(error).__name__})") from error
         wanted = outputs if request.outputs is None else [name for name, _ in request.outputs]
         return Answered({name: _writable(name, outputs[name]) for name in wanted}, trace.nodes)
+
+    async def stream(
+        self, service: GraphService, request: InferRequest, terms: Terms = UNHURRIED
+    ) -> AsyncIterator[Answered]:
+        """As `infer`, for graphs that give several answers: one for each that the graph's last node yields."""
+        yield await self.infer(service, request, terms)
 
 
 def internal_error(error: Exception) -> MillraceError:

@@ -16,6 +16,7 @@ from graphs.executor import Executor, Trace
 from graphs.flat import FlatGraph
 from graphs.load import load_inline, signature_of
 from graphs.plan import compile_plan
+from graphs.terms import UNHURRIED, Terms
 from servables.base import LoadOptions
 
 LONGEST_MESSAGE = 2_000
@@ -43,10 +44,10 @@ class GraphService:
     """Node → version of its servable; nodes of code are absent."""
     executor: Executor
 
-    async def infer(self, rows: Rows, count: int) -> tuple[Rows, Trace]:
+    async def infer(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> tuple[Rows, Trace]:
         """Outputs for checked inputs. Raises MillraceError, whose message is cut to `LONGEST_MESSAGE`."""
         try:
-            return await self.executor.run(rows, count)
+            return await self.executor.run(rows, count, terms)
         except MillraceError as error:
             error.args = (_cut(error.message),)
             raise

@@ -14,6 +14,7 @@ from graphs.frame import Frame
 from graphs.instances import Instance
 from graphs.plan import Plan, Step, StepKind
 from graphs.segment import EdgeRows, Segment, checked, gather
+from graphs.terms import UNHURRIED, Terms
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Executor:
         ]
         self._outputs = plan.graph.outputs
 
-    async def run(self, rows: Rows, count: int) -> tuple[Rows, Trace]:
+    async def run(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> tuple[Rows, Trace]:
         """Answer one request.
 
         Args:
