@@ -13,6 +13,7 @@ from deployments.http_door import HttpDoor
 from deployments.recorder import Recorder
 from deployments.service import GraphService
 from graphs.executor import Executor
+from graphs.terms import Terms
 
 MAX_BYTES = 8 << 20
 
@@ -35,7 +36,7 @@ def gateway(
 ) -> tuple[Answering, Counted]:
     """One graph with the input and output `x`, of any shape of two dimensions."""
 
-    async def execute(rows: Rows, count: int) -> tuple[Rows, SimpleNamespace]:
+    async def execute(rows: Rows, count: int, terms: Terms) -> tuple[Rows, SimpleNamespace]:
         return run(rows), SimpleNamespace(nodes=[])
 
     spec = {"x": TensorSpec.model_validate(f"{datatype}[-1, -1]")}

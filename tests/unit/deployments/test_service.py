@@ -11,7 +11,7 @@ from deployments.service import GraphService
 
 
 def failing(error: MillraceError) -> GraphService:
-    async def run(rows: Any, count: int) -> None:
+    async def run(rows: Any, count: int, terms: Any) -> None:
         raise error
 
     return GraphService("g", "", Signature(), {}, SimpleNamespace(run=run))  # type: ignore[arg-type]
