@@ -2,7 +2,7 @@
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,8 @@ class InferRequest:
     """Whether outputs travel as binary where `outputs` does not say."""
     single: bool = False
     """Plain JSON only: the inputs came as one row without the leading dimension, so the answer goes back so."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Requested output → how many of its best classes to give instead of the tensor."""
 
     @property
     def row_count(self) -> int:
