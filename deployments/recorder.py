@@ -5,12 +5,13 @@ import contextlib
 import logging
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ray.serve import metrics
 
 from deployments.settings import LOGGER
+from deployments.statistics import Statistics
 from graphs.executor import Executor, NodeTiming
 from monitoring import names
 from monitoring.names import Metric
@@ -49,19 +50,22 @@ class Recorder:
     def __init__(self, versions: dict[tuple[str, str], str], executors: Mapping[str, Executor]) -> None:
         self._versions = versions
         self._executors = executors
+        self.statistics = Statistics(executors)
         self._noted = _Noted()
         self._ray = {metric.name: _ray_metric(metric) for metric in names.ALL}
         self._task: asyncio.Task[None] | None = None
 
-    def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[NodeTiming]) -> None:
+    def answered(self, graph: str, protocol: str, seconds: float, nodes: Collection[NodeTiming], rows: int = 1) -> None:
         """Note a request that got its answer. Calls of nodes are counted once, at the oldest request in them."""
+        self.statistics.answered(graph, seconds, rows, nodes)
         self._noted.requests[graph, protocol, "OK"] += 1
         self._noted.latencies.append((graph, protocol, seconds))
         self._noted.nodes.extend((graph, timing) for timing in nodes if timing.leads)
         self._start()
 
-    def failed(self, graph: str, protocol: str, error: Exception, code: str) -> None:
-        """Note a request that got an error."""
+    def failed(self, graph: str, protocol: str, error: Exception, code: str, seconds: float = 0.0) -> None:
+        """Note a request that got an error after so many seconds."""
+        self.statistics.failed(graph, seconds)
         if graph not in self._executors:
             graph = ""  # a caller's own word: each would be a series of its own for ever
         self._noted.requests[graph, protocol, code] += 1
