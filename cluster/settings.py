@@ -108,8 +108,8 @@ def _haproxy(ports: Ports, folder: Path) -> list[Setting]:
         Setting("RAY_SERVE_HAPROXY_SERVER_STATE_FILE", str(files / "server-state"), file),
         Setting(
             "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
-            "deployments.departures:middlewares",
-            "The gateway notices clients that leave at less cost than Serve's two tasks a request.",
+            "deployments.express:middlewares",
+            "Requests go from a replica's HTTP server straight to the gateway, past half of Serve's work for each.",
         ),
         Setting(
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",

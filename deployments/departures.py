@@ -1,8 +1,8 @@
-"""Notice a client that leaves, at less cost than Serve: a request that is answered at once is not watched at all.
+"""Notice a client that leaves: a request that is answered at once is not watched at all.
 
 Serve runs each request of a replica's own HTTP server in two extra tasks, to hear of a disconnect; for a small request
-that is a seventh of its time. It offers a header to switch that off. `middlewares` (named in the environment by
-`cluster/settings.py`) sets the header on every request; the gateway then watches those that take longer than a moment.
+that is a seventh of its time. Requests that come past Serve (`deployments/express.py`) are watched here, if they take
+longer than a moment.
 """
 
 import asyncio
@@ -10,36 +10,16 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
-from ray.serve._private.constants import SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER
-from starlette.middleware import Middleware
-
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-UNWATCHED = (SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER.encode(), b"?1")
+UNWATCHED = "millrace.unwatched"
+"""Key in the ASGI scope of a request whose client nobody else watches."""
 WATCH_AFTER_S = 0.02
 
 
 class ClientLeft(Exception):
     """The client closed its connection before the answer was ready."""
-
-
-class Unwatched:
-    """ASGI middleware that takes Serve's watch off each HTTP request."""
-
-    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Callable[..., Awaitable[None]]) -> None:
-        """Pass the request on."""
-        if scope["type"] == "http":
-            scope["headers"].append(UNWATCHED)
-        await self._app(scope, receive, send)
-
-
-def middlewares() -> list[Middleware]:
-    """For Serve's `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`."""
-    return [Middleware(Unwatched)]
 
 
 class DepartureWatch:

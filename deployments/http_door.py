@@ -100,7 +100,7 @@ class HttpDoor:
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
             handler, request = await self._accept(scope, receive)
-            if UNWATCHED[0] not in request.headers:  # Serve watches this one
+            if UNWATCHED not in scope:  # Serve watches this one
                 return await handler(request)
             with DepartureWatch(receive):
                 return await handler(request)
