@@ -134,7 +134,7 @@ def _all_finite(values: np.ndarray, packed: array) -> bool:
 def _flatten(name: str, data: list[Json], shape: Sequence[int]) -> list[Json]:
     """The elements in row-major order, their number checked against `shape`."""
     if type(data) is not list:
-        raise InvalidInput(f"input '{name}': data must be a list, not {_kind(data)}")
+        raise InvalidInput(f"input '{name}': data must be a list, not {kind_of(data)}")
     if not data or type(data[0]) is not list:
         if len(data) != prod(shape):
             raise InvalidInput(
@@ -153,7 +153,7 @@ def _flatten(name: str, data: list[Json], shape: Sequence[int]) -> list[Json]:
 
 def _ragged(name: str, level: list[Json], axis: int, size: int, shape: Sequence[int]) -> InvalidInput:
     wrong = next(item for item in level if type(item) is not list or len(item) != size)
-    came = f"a list of {len(wrong)}" if type(wrong) is list else _kind(wrong)
+    came = f"a list of {len(wrong)}" if type(wrong) is list else kind_of(wrong)
     return InvalidInput(
         f"input '{name}': data does not fit shape {shown(list(shape))}: "
         f"dimension {axis} needs lists of {size} elements, found {came}"
@@ -171,12 +171,12 @@ def _bytes_array(name: str, flat: list[Json], shape: Sequence[int], to_bytes: Ca
 
 def _utf8(item: Json) -> bytes:
     if type(item) is not str:
-        raise TypeError(f"BYTES takes strings, not {_kind(item)}")
+        raise TypeError(f"BYTES takes strings, not {kind_of(item)}")
     return item.encode()
 
 
 def _misfit(name: str, flat: list[Json], index: int, datatype: Datatype) -> InvalidInput:
-    return InvalidInput(f"input '{name}': element {index} is {_kind(flat[index])}; {_takes(datatype)}")
+    return InvalidInput(f"input '{name}': element {index} is {kind_of(flat[index])}; {_takes(datatype)}")
 
 
 def _unpackable(flat: list[Json], code: str) -> int:
@@ -209,7 +209,7 @@ def _is_integer(datatype: Datatype) -> bool:
     return datatype.dtype.kind in "iu"
 
 
-def _kind(item: object) -> str:
+def kind_of(item: object) -> str:
     """How a message calls a JSON value."""
     if isinstance(item, bool):
         return "true" if item else "false"

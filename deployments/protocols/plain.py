@@ -1,20 +1,16 @@
 """Plain JSON for people: `{"image": [...]}` in, named outputs back; files as multipart or as the raw body."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import orjson
 
 from configs.errors import InvalidInput, UnsupportedMediaType
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
-from deployments.protocols.arrays import from_json, parse_json, parse_object
-from deployments.protocols.binary import bytes_elements
+from deployments.protocols.arrays import parse_json, parse_object
 from deployments.protocols.multipart import parse_parts
-from deployments.protocols.request import InferRequest, check_tensor, check_together, shown, spec_of
-
-_MAX_RANK = 64
+from deployments.protocols.nested import row_to_array, shape_of, to_array, to_nested
+from deployments.protocols.request import InferRequest, check_together, shown, spec_of
 
 _JSON = ("", "application/json", "application/x-www-form-urlencoded")
 """Content types that mean JSON; the last is what `curl -d` sends when it is told nothing else."""
@@ -52,7 +48,9 @@ def encode(request: InferRequest, outputs: Rows) -> bytes:
 
     BYTES are strings, or `{"b64": "…"}` where they are not UTF-8. NaN and infinity, which JSON has not, are null.
     """
-    document = {name: _plain(array, request.single) for name, array in outputs.items()}
+    document = {name: to_nested(array) for name, array in outputs.items()}
+    if request.single:
+        document = {name: nested[0] for name, nested in document.items()}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -97,12 +95,11 @@ def _rows(values: dict[str, Any], text: bytes, inputs: Mapping[str, TensorSpec])
     singles: list[str] = []
     for name, value in values.items():
         spec = spec_of(name, inputs)
-        shape = _shape(value)
-        if len(shape) == len(spec.shape) - 1:
+        if value != [] and len(shape_of(value)) == len(spec.shape) - 1 and value is not None:
             singles.append(name)
-            value, shape = [value], [1, *shape]
-        check_tensor(name, spec.datatype, shape, spec)
-        rows[name] = from_json(name, value, spec.datatype, shape, text, _element)
+            rows[name] = row_to_array(name, value, spec, text)
+        else:
+            rows[name] = to_array(name, value, spec, text)
     if singles and len(singles) != len(rows):
         raise InvalidInput(
             f"{', '.join(map(repr, singles))} came as one row without the leading dimension, the other inputs with it; "
@@ -110,45 +107,3 @@ def _rows(values: dict[str, Any], text: bytes, inputs: Mapping[str, TensorSpec])
         )
     check_together(rows, inputs)
     return rows, bool(singles)
-
-
-def _shape(value: Any) -> list[int]:
-    """Sizes along the first elements; `from_json` checks that the others agree."""
-    shape: list[int] = []
-    while type(value) is list and len(shape) < _MAX_RANK:
-        shape.append(len(value))
-        value = value[0] if value else None
-    return shape
-
-
-def _element(item: Any) -> bytes:
-    """One BYTES element: a string, `{"b64": "…"}`, or the bytes of a file."""
-    if type(item) is str:
-        return item.encode()
-    if type(item) is bytes:
-        return item
-    if type(item) is dict and list(item) == ["b64"] and type(item["b64"]) is str:
-        try:
-            return base64.b64decode(item["b64"], validate=True)
-        except ValueError as error:  # binascii.Error, or characters that are not ASCII
-            raise TypeError(f'the value of "b64" is not base64: {error}') from None
-    raise TypeError(f'BYTES takes strings or {{"b64": "…"}}, not {shown(item)}')
-
-
-def _plain(array: np.ndarray, single: bool) -> Any:
-    if array.dtype.kind in "OSU":
-        texts = np.empty(array.size, dtype=object)
-        texts[:] = [_text(item) for item in bytes_elements(array)]
-        nested = texts.reshape(array.shape).tolist()
-        return nested[0] if single else nested
-    if Datatype.of(array) in (Datatype.FP16, Datatype.BF16):
-        array = array.astype(np.float32)
-    array = np.ascontiguousarray(array)
-    return array[0] if single else array
-
-
-def _text(item: bytes) -> str | dict[str, str]:
-    try:
-        return item.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(item).decode()}

@@ -59,6 +59,18 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+def parameters_of(value: object) -> dict[str, Parameter]:
+    """The parameters in a JSON document; None is none. Raises InvalidInput for what parameters cannot be."""
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise InvalidInput(f"`parameters` must be an object, got {shown(value)}")
+    for name, item in value.items():
+        if not isinstance(item, str | int | float):
+            raise InvalidInput(f"parameter {shown(name)} is {shown(item)}, expected a string, a number or a boolean")
+    return value
+
+
 def check_rows(rows: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> int:
     """Check arrays against a graph's inputs and return the number of rows.
 

@@ -12,6 +12,7 @@ import orjson
 
 from configs.errors import InvalidInput, Unsupported
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
+from deployments.protocols import classification, model_config, repository
 from deployments.protocols.arrays import from_json, parse_object, to_json
 from deployments.protocols.binary import from_bytes, to_bytes
 from deployments.protocols.request import (
@@ -21,6 +22,7 @@ from deployments.protocols.request import (
     check_outputs,
     check_tensor,
     check_together,
+    parameters_of,
     shown,
     spec_of,
 )
@@ -28,8 +30,17 @@ from deployments.protocols.request import (
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """HTTP header of the binary extension, both ways: the size of the JSON before the binary tensors."""
 
-EXTENSIONS = ("binary_tensor_data",)
-"""What this codec supports beyond the protocol, for the server's metadata."""
+EXTENSIONS = (
+    "binary_tensor_data",
+    classification.EXTENSION,
+    "generate",
+    model_config.EXTENSION,
+    repository.EXTENSION,
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
+"""What the doors support beyond the protocol, for the server's metadata."""
 
 Body = bytes | memoryview
 
@@ -68,7 +79,7 @@ def decode_infer(body: Body, header_length: str | None, signature: Signature, mo
     tensor of the graph's one input, all outputs go back as binary, and the one dimension of any size follows from
     the size of the body; a BYTES tensor is then one element without its length prefix.
     Binary tensors are views of `body`. The caller has undone any content encoding; the signature is known.
-    Raises InvalidInput, and Unsupported for shared memory and classification.
+    Raises InvalidInput, and Unsupported for shared memory.
     """
     if header_length is None:
         text, tail = body, _NOTHING
@@ -90,6 +101,8 @@ def encode_infer(
     FP32 is written with the fewest digits that read back to the same float32: JSON and binary agree to the bit.
     Raises InvalidInput if BYTES that are not UTF-8 are asked for in JSON.
     """
+    if request.classes:
+        outputs = classification.classified(outputs, request.classes)
     wanted = request.outputs
     if wanted is None:
         wanted = [RequestedOutput(name, request.binary_output) for name in outputs]
@@ -156,17 +169,19 @@ def _decode_document(text: bytes, tail: _Tail, signature: Signature, model: str,
         rows[name] = _decode_tensor(name, tensor, spec, tail, text)
     tail.check_spent()
     check_together(rows, inputs)
-    parameters = _parameters(document.get("parameters"))
+    parameters = parameters_of(document.get("parameters"))
     binary_output = _flag(parameters, "binary_data_output", False)
-    outputs = None if document.get("outputs") is None else _outputs(document, binary_output, signature)
+    outputs, classes = _outputs(document, binary_output, signature)
     identifier = document.get("id", "")
     if type(identifier) is not str:
         raise InvalidInput(f"id is {shown(identifier)}, expected a string")
-    return InferRequest(model, version, identifier, rows, parameters, outputs, binary_output)
+    return InferRequest(model, version, identifier, rows, parameters, outputs, binary_output, classes=classes)
 
 
 def _list_of(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
     items = document.get(key)
+    if items is None:
+        raise InvalidInput(f"the body has no `{key}`; it must be a list of tensors")
     if type(items) is not list:
         raise InvalidInput(f"`{key}` must be a list of tensors, got {shown(items)}")
     for item in items:
@@ -184,7 +199,7 @@ def _decode_tensor(name: str, tensor: dict[str, Any], spec: TensorSpec, tail: _T
             raise InvalidInput(f"input '{name}': shape {shown(shape)} holds {shown(size)}, expected sizes from 0 up")
     check_tensor(name, tensor.get("datatype"), shape, spec)
     if tensor.get("parameters") is not None:
-        parameters = _parameters(tensor["parameters"])
+        parameters = parameters_of(tensor["parameters"])
         _refuse_shared_memory(name, parameters)
         if "binary_data_size" in parameters:
             if "data" in tensor:
@@ -193,17 +208,6 @@ def _decode_tensor(name: str, tensor: dict[str, Any], spec: TensorSpec, tail: _T
     if "data" not in tensor:
         raise InvalidInput(f"input '{name}' has neither `data` nor the parameter `binary_data_size`")
     return from_json(name, tensor["data"], spec.datatype, shape, text)
-
-
-def _parameters(value: object) -> dict[str, Parameter]:
-    if value is None:
-        return {}
-    if type(value) is not dict:
-        raise InvalidInput(f"`parameters` must be an object, got {shown(value)}")
-    for name, item in value.items():
-        if not isinstance(item, str | int | float):
-            raise InvalidInput(f"parameter {shown(name)} is {shown(item)}, expected a string, a number or a boolean")
-    return value
 
 
 def _flag(parameters: dict[str, Parameter], name: str, default: bool) -> bool:
@@ -218,19 +222,26 @@ def _refuse_shared_memory(name: str, parameters: dict[str, Parameter]) -> None:
         raise Unsupported(f"tensor {shown(name)} is in shared memory, which is not supported; send its data instead")
 
 
-def _outputs(document: dict[str, Any], binary_output: bool, signature: Signature) -> list[RequestedOutput] | None:
-    requested = []
+def _outputs(
+    document: dict[str, Any], binary_output: bool, signature: Signature
+) -> tuple[list[RequestedOutput] | None, dict[str, int]]:
+    """The requested outputs, and how many classes are asked for of those that are to be classified."""
+    if document.get("outputs") is None:
+        return None, {}
+    requested, asked = [], {}
     for output in _list_of(document, "outputs"):
-        parameters = _parameters(output.get("parameters"))
+        parameters = parameters_of(output.get("parameters"))
         name = output.get("name")
         if type(name) is not str:
             raise InvalidInput(f"a requested output has the name {shown(name)}, expected a string")
         _refuse_shared_memory(name, parameters)
-        if parameters.get("classification"):
-            raise Unsupported(f"output {shown(name)}: classification is not supported; ask for the tensor")
+        if classification.EXTENSION in parameters:
+            asked[name] = parameters[classification.EXTENSION]
         requested.append(RequestedOutput(name, _flag(parameters, "binary_data", binary_output)))
-    check_outputs(requested, signature.outputs or {})
-    return requested or None
+    known = signature.outputs or {}
+    check_outputs(requested, known)
+    counts = {name: classification.class_count(name, value, known[name]) for name, value in asked.items()}
+    return requested or None, {name: count for name, count in counts.items() if count}
 
 
 def _decode_raw(body: Body, signature: Signature, model: str, version: str) -> InferRequest:

@@ -7,15 +7,18 @@ from typing import Any, cast
 
 import numpy as np
 
+from configs.graph import Batch
 from configs.tensors import Rows, Signature, TensorSpec
 from deployments.answering import Answering
 from deployments.http_door import HttpDoor
 from deployments.recorder import Recorder
 from deployments.service import GraphService
+from deployments.statistics import Statistics
 from graphs.executor import Executor
 from graphs.terms import Terms
 
 MAX_BYTES = 8 << 20
+MAX_ROWS = 16
 
 
 class Counted:
@@ -23,6 +26,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str]] = []
+        self.statistics = Statistics(["g"])
 
     def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[Any]) -> None:
         self.requests.append((graph, protocol, "OK"))
@@ -40,7 +44,8 @@ def gateway(
         return run(rows), SimpleNamespace(nodes=[])
 
     spec = {"x": TensorSpec.model_validate(f"{datatype}[-1, -1]")}
-    executor = cast(Executor, SimpleNamespace(run=execute))
+    plan = SimpleNamespace(graph=SimpleNamespace(config=SimpleNamespace(batch=Batch(max_rows=MAX_ROWS))))
+    executor = cast(Executor, SimpleNamespace(run=execute, plan=plan))
     service = GraphService(name, "", Signature(inputs=spec, outputs=spec), {}, executor)
     counted = Counted()
     return Answering({name: service}, cast(Recorder, counted)), counted

@@ -123,6 +123,24 @@ def test_answers_with_the_requested_outputs_in_their_order_and_form() -> None:
     }
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_an_output_can_be_classified(binary: bool) -> None:
+    wanted = {"name": "x", "parameters": {"classification": 1, "binary_data": binary}}
+    request = decode(body(tensor(data=[1, 2]), outputs=[wanted]))
+    assert request.classes == {"x": 1}
+    answer, length = v2_json.encode_infer(request, request.rows, "m", "2")
+    header, *raw = answer if length else [answer]
+    (output,) = json.loads(header)["outputs"]
+    assert (output["datatype"], output["shape"]) == ("BYTES", [1, 1])
+    assert raw == ([b"\x0a\0\0\x002.000000:1"] if binary else [])
+    assert binary or output["data"] == ["2.000000:1"]
+
+
+def test_no_classes_leave_the_tensor() -> None:
+    sent = body(tensor(data=[1, 2]), outputs=[{"name": "x", "parameters": {"classification": 0}}])
+    assert decode(sent).classes == {}
+
+
 def test_nan_and_infinity_are_null_in_json() -> None:
     answer, _ = v2_json.encode_infer(asking(), {"y": np.array([np.nan, np.inf, 1], np.float32)}, "m", "")
     assert json.loads(answer)["outputs"][0]["data"] == [None, None, 1.0]
@@ -225,7 +243,8 @@ def test_no_data_is_no_number_of_rows() -> None:
         (b"inputs", "the body is not JSON: "),
         (b"[" * 5000, "the body is not JSON: "),
         (b"[]", "the body is JSON, but not an object with `inputs`"),
-        (b"{}", "`inputs` must be a list of tensors, got None"),
+        (b"{}", "the body has no `inputs`; it must be a list of tensors"),
+        (b'{"inputs": {}}', "`inputs` must be a list of tensors, got {}"),
         (b'{"inputs": [1]}', "`inputs` must be a list of objects, found 1 in it"),
         (body(), "missing input 'x'; the graph takes x (FP32[-1, 2])"),
         (body(tensor()), "input 'x' has neither `data` nor the parameter `binary_data_size`"),
@@ -248,7 +267,6 @@ def test_malformed_requests(sent: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        body(tensor(data=[1, 2]), outputs=[{"name": "x", "parameters": {"classification": 3}}]),
         body(tensor(data=[1, 2]), outputs=[{"name": "x", "parameters": {"shared_memory_region": "r"}}]),
         body(tensor(parameters={"shared_memory_region": "r"})),
     ],
@@ -321,7 +339,7 @@ def test_metadata_and_errors() -> None:
     assert v2_json.server_metadata("millrace", "1", v2_json.EXTENSIONS) == {
         "name": "millrace",
         "version": "1",
-        "extensions": ["binary_tensor_data"],
+        "extensions": list(v2_json.EXTENSIONS),
     }
     x = {"name": "x", "datatype": "FP32", "shape": [-1, 2]}
     assert v2_json.model_metadata("m", ["1", "2"], FLOATS, "millrace_graph") == {

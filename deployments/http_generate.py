@@ -1,0 +1,88 @@
+"""`…/generate` and `…/generate_stream`: one row in, one JSON object or a stream of server-sent events out."""
+
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import cast
+
+from configs.errors import MillraceError
+from configs.tensors import Rows
+from deployments.answering import GRAPH_VERSION, Answered, Answering, Stopwatch, internal_error
+from deployments.http_infer import infer_handler, off_loop, size_of, terms
+from deployments.http_messages import JSON, V2, EventStream, Handler, Headers, Request, Route
+from deployments.protocols import generate
+from deployments.protocols.request import InferRequest
+from deployments.protocols.v2_json import error_body
+from deployments.service import GraphService
+from deployments.settings import LOGGER
+from graphs.executor import NodeTiming
+
+logger = logging.getLogger(LOGGER)
+
+
+class GenerateCodec:
+    """Triton's generate extension for one graph."""
+
+    protocol = V2
+
+    def __init__(self, service: GraphService) -> None:
+        self._name, self._signature = service.name, service.signature
+
+    def decode(self, http: Request) -> InferRequest:
+        """A checked request of one row."""
+        return generate.decode(http.body, self._signature, self._name, GRAPH_VERSION)
+
+    def encode(self, request: InferRequest, outputs: Rows) -> tuple[bytes, Headers]:
+        """One JSON object."""
+        return generate.encode(request, outputs, self._name, GRAPH_VERSION), [JSON]
+
+
+def generate_routes(answering: Answering, service: GraphService, base: str) -> Iterator[Route]:
+    """Both routes below a graph's path."""
+    codec = GenerateCodec(service)
+    yield Route("POST", f"{base}/generate", infer_handler(answering, service, codec))
+    yield Route("POST", f"{base}/generate_stream", _stream_handler(answering, service, codec))
+
+
+def _stream_handler(answering: Answering, service: GraphService, codec: GenerateCodec) -> Handler:
+    async def handler(http: Request) -> EventStream:
+        events = _events(answering, service, codec, http)
+        return EventStream(await anext(events, b""), events)
+
+    return handler
+
+
+async def _events(
+    answering: Answering, service: GraphService, codec: GenerateCodec, http: Request
+) -> AsyncGenerator[bytes, None]:
+    """An event for each answer. An error before the first is raised; a later one is the last event."""
+    watch, begun = Stopwatch.start(answering.recorder, codec.protocol), False
+    nodes: list[NodeTiming] = []
+    try:
+        request = await off_loop(len(http.body), codec.decode, http)
+        answers = cast(AsyncGenerator[Answered, None], answering.stream(service, request, terms(http, request)))
+        async with aclosing(answers):
+            async for answer in answers:
+                nodes += answer.nodes
+                data, _ = await off_loop(size_of(answer.outputs), codec.encode, request, answer.outputs)
+                yield generate.event(data)
+                begun = True
+    except Exception as error:  # the edge of the replica: what has begun with 200 can only end with an event
+        if not begun:
+            if isinstance(error, MillraceError):
+                watch.failed(service.name, error, str(error.http_status))
+            raise
+        yield generate.event(error_body(_late(error, watch, service.name).message))
+    else:
+        watch.answered(service.name, nodes)
+
+
+def _late(error: Exception, watch: Stopwatch, graph: str) -> MillraceError:
+    """Count an error in a stream that has begun; returns what the caller hears of it."""
+    if isinstance(error, MillraceError):
+        told = error
+    else:
+        logger.error("a stream of graph %s failed", graph, exc_info=error)
+        told = internal_error(error)
+    watch.failed(graph, told, str(told.http_status))
+    return told

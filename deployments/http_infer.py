@@ -1,0 +1,78 @@
+"""What every HTTP route that runs a graph does: decode, run on its terms, encode, count."""
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, TypeVar
+
+from configs.errors import MillraceError
+from configs.tensors import Rows
+from deployments.answering import Answering, Stopwatch
+from deployments.http_messages import Handler, Headers, Request, Response
+from deployments.protocols.request import InferRequest
+from deployments.protocols.terms import TIMEOUT_HEADER, terms_of, timeout_header
+from deployments.service import GraphService
+from graphs.terms import Terms
+from monitoring.server_timing import server_timing
+
+LARGE = 4 << 20
+"""Bytes above which a body is read, or an answer written, in a thread."""
+
+_TIMEOUT = TIMEOUT_HEADER.encode()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Codec(Protocol):
+    """One protocol's form of requests and answers of one graph."""
+
+    protocol: str
+    """Its name in metrics."""
+
+    def decode(self, http: Request) -> InferRequest:
+        """A checked request. Raises RequestError or Unsupported."""
+        ...
+
+    def encode(self, request: InferRequest, outputs: Rows) -> tuple[bytes, Headers]:
+        """Body and headers of the answer. Raises InvalidInput for outputs that the protocol cannot carry."""
+        ...
+
+
+def infer_handler(answering: Answering, service: GraphService, codec: Codec) -> Handler:
+    """Answers one request by one run of the graph."""
+
+    async def handler(http: Request) -> Response:
+        watch = Stopwatch.start(answering.recorder, codec.protocol)
+        try:
+            request = await off_loop(len(http.body), codec.decode, http)
+            answer = await answering.infer(service, request, terms(http, request))
+            body, headers = await off_loop(size_of(answer.outputs), codec.encode, request, answer.outputs)
+        except MillraceError as error:
+            watch.failed(service.name, error, str(error.http_status))
+            raise
+        timing = server_timing(answer.nodes, watch.answered(service.name, answer.nodes))
+        headers.append((b"server-timing", timing.encode()))
+        return Response(body, headers)
+
+    return handler
+
+
+def terms(http: Request, request: InferRequest) -> Terms:
+    """The request's deadline and priority. Raises InvalidInput for values that are neither."""
+    header = http.headers.get(_TIMEOUT)
+    return terms_of(request.parameters, None if header is None else timeout_header(header.decode("latin-1")))
+
+
+async def off_loop(size: int, codec: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the codec gives; from a thread if it has so many bytes to read or write that other requests would wait."""
+    if size <= LARGE:
+        return codec(*args, **kwargs)
+    return await asyncio.to_thread(codec, *args, **kwargs)
+
+
+def size_of(outputs: Rows) -> int:
+    """Bytes of the tensors, roughly."""
+    size = sum(array.nbytes for array in outputs.values())
+    if size > LARGE:
+        return size
+    return size + sum(len(item) for array in outputs.values() if array.dtype == object for item in array.flat)

@@ -1,0 +1,67 @@
+"""What the HTTP door's routes take and give: requests whose body has arrived, answers, streams of events."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+BINARY: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
+HTML: tuple[bytes, bytes] = (b"content-type", b"text/html; charset=utf-8")
+EVENTS: tuple[bytes, bytes] = (b"content-type", b"text/event-stream; charset=utf-8")
+
+V2, PREDICT, PLAIN = "v2-http", "v1-http", "json"
+"""The protocols' names in metrics."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A request whose body has arrived, without its content encoding."""
+
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    root: str
+    """The route prefix of the application; empty for `/`."""
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer on its way out."""
+
+    body: bytes
+    headers: Headers = field(default_factory=lambda: [JSON])
+    status: int = 200
+
+
+@dataclass(slots=True)
+class EventStream:
+    """Server-sent events on their way out."""
+
+    first: bytes
+    """The first event, which proves that the request was good; empty if there is none."""
+    others: AsyncGenerator[bytes, None]
+    """Closed when the client leaves. Raises nothing: an error is an event."""
+
+
+Handler = Callable[[Request], Awaitable[Response | EventStream]]
+
+
+class Route(NamedTuple):
+    """What answers a method of a path."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+def document(path: str, content: object) -> Route:
+    """A route that gives the same JSON to everyone."""
+    body = orjson.dumps(content)
+
+    async def handler(request: Request) -> Response:
+        return Response(body)
+
+    return Route("GET", path, handler)

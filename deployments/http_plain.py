@@ -1,0 +1,54 @@
+"""Plain JSON at `/<graph>`, and the pages that explain it: what people meet first."""
+
+from collections.abc import Iterator
+
+from configs.tensors import Rows
+from deployments.answering import GRAPH_VERSION, PLATFORM, Answering
+from deployments.http_infer import infer_handler
+from deployments.http_messages import HTML, JSON, PLAIN, Headers, Request, Response, Route, document
+from deployments.protocols import openapi, plain, v2_json
+from deployments.protocols.request import InferRequest
+from deployments.service import GraphService
+
+
+class PlainCodec:
+    """`POST /<graph>`: named inputs as nested lists, or files."""
+
+    protocol = PLAIN
+
+    def __init__(self, service: GraphService) -> None:
+        self._signature = service.signature
+
+    def decode(self, http: Request) -> InferRequest:
+        """A checked request."""
+        content_type = http.headers.get(b"content-type", b"").decode("latin-1")
+        return plain.decode(http.body, content_type, self._signature)
+
+    def encode(self, request: InferRequest, outputs: Rows) -> tuple[bytes, Headers]:
+        """Named outputs."""
+        return plain.encode(request, outputs), [JSON]
+
+
+def plain_routes(answering: Answering) -> Iterator[Route]:
+    """`/<graph>` for every graph."""
+    for service in answering.services.values():
+        metadata = v2_json.model_metadata(service.name, [GRAPH_VERSION], service.signature, PLATFORM)
+        yield document(f"/{service.name}", metadata)
+        yield Route("POST", f"/{service.name}", infer_handler(answering, service, PlainCodec(service)))
+
+
+def docs_routes(answering: Answering, server_version: str) -> Iterator[Route]:
+    """The OpenAPI document, its page, and the way there."""
+    graphs = [(service.name, service.description, service.signature) for service in answering.services.values()]
+    yield document("/openapi.json", openapi.openapi_document(graphs, server_version))
+    page = openapi.docs_page("openapi.json").encode()
+
+    async def docs(request: Request) -> Response:
+        return Response(page, [HTML])
+
+    async def index(request: Request) -> Response:
+        return Response(b"", [(b"location", f"{request.root}/docs".encode())], 307)
+
+    yield Route("GET", "/docs", docs)
+    yield Route("GET", "/", index)
+    yield Route("GET", "", index)

@@ -1,0 +1,106 @@
+"""The Open Inference Protocol v2 over HTTP, with Triton's extensions: what answers below `/v2`."""
+
+from collections.abc import Iterator
+
+import orjson
+
+from configs.tensors import Rows
+from deployments.answering import GRAPH_VERSION, PLATFORM, Answering
+from deployments.http_generate import generate_routes
+from deployments.http_infer import infer_handler
+from deployments.http_messages import BINARY, JSON, V2, Handler, Headers, Request, Response, Route, document
+from deployments.protocols import repository, v2_json
+from deployments.protocols.arrays import parse_object
+from deployments.protocols.model_config import model_config
+from deployments.protocols.request import InferRequest, Parameter, parameters_of
+from deployments.service import GraphService
+
+_HEADER_LENGTH = v2_json.HEADER_LENGTH.lower().encode()
+
+
+class V2Codec:
+    """`…/infer` of one graph, in JSON and with binary tensors."""
+
+    protocol = V2
+
+    def __init__(self, service: GraphService) -> None:
+        self._name, self._signature = service.name, service.signature
+
+    def decode(self, http: Request) -> InferRequest:
+        """A checked request."""
+        length = http.headers.get(_HEADER_LENGTH)
+        text = None if length is None else length.decode("latin-1")
+        return v2_json.decode_infer(http.body, text, self._signature, self._name, GRAPH_VERSION)
+
+    def encode(self, request: InferRequest, outputs: Rows) -> tuple[bytes, Headers]:
+        """The answer, with binary tensors where they are asked for."""
+        body, header = v2_json.encode_infer(request, outputs, self._name, GRAPH_VERSION)
+        if isinstance(body, bytes):
+            return body, [JSON]
+        return b"".join(body), [BINARY, (_HEADER_LENGTH, b"%d" % (header or 0))]
+
+
+def v2_routes(answering: Answering, server_name: str, server_version: str) -> Iterator[Route]:
+    """Every route below `/v2`."""
+    yield document("/v2", v2_json.server_metadata(server_name, server_version, v2_json.EXTENSIONS))
+    yield document("/v2/health/live", {"live": True})
+    yield document("/v2/health/ready", {"ready": True})
+    yield document("/v2/models", {"models": sorted(answering.services)})
+    yield Route("GET", "/v2/models/stats", _statistics(answering, ""))
+    yield from _repository_routes(answering)
+    for service in answering.services.values():
+        yield from _graph_routes(answering, service)
+
+
+def _graph_routes(answering: Answering, service: GraphService) -> Iterator[Route]:
+    name, signature = service.name, service.signature
+    metadata = v2_json.model_metadata(name, [GRAPH_VERSION], signature, PLATFORM)
+    config = model_config(
+        name, signature, PLATFORM, service.executor.plan.graph.config.batch.max_rows, is_decoupled(service)
+    )
+    infer = infer_handler(answering, service, V2Codec(service))
+    for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{GRAPH_VERSION}"):
+        yield document(base, metadata)
+        yield document(f"{base}/ready", {"name": name, "ready": True})
+        yield document(f"{base}/config", config)
+        yield Route("GET", f"{base}/stats", _statistics(answering, name))
+        yield Route("POST", f"{base}/infer", infer)
+        yield from generate_routes(answering, service, base)
+
+
+def _statistics(answering: Answering, graph: str) -> Handler:
+    async def handler(request: Request) -> Response:
+        return Response(orjson.dumps(answering.recorder.statistics.document(GRAPH_VERSION, graph)))
+
+    return handler
+
+
+def _repository_routes(answering: Answering) -> Iterator[Route]:
+    index = orjson.dumps(repository.index(answering.services, GRAPH_VERSION))
+
+    async def answer_index(request: Request) -> Response:
+        return Response(index)
+
+    yield Route("POST", "/v2/repository/index", answer_index)
+    for name in answering.services:
+        yield Route("POST", f"/v2/repository/models/{name}/load", _load(answering, name))
+        yield Route("POST", f"/v2/repository/models/{name}/unload", _unload(name))
+
+
+def _load(answering: Answering, name: str) -> Handler:
+    async def handler(request: Request) -> Response:
+        repository.load(name, answering.services, _parameters(request.body))
+        return Response(b"{}")
+
+    return handler
+
+
+def _unload(name: str) -> Handler:
+    async def handler(request: Request) -> Response:
+        raise repository.unload(name)
+
+    return handler
+
+
+def _parameters(body: bytes) -> dict[str, Parameter]:
+    return parameters_of(parse_object(body, "an object with `parameters`").get("parameters")) if body else {}
