@@ -55,9 +55,7 @@ def v2_routes(answering: Answering, server_name: str, server_version: str) -> It
 def _graph_routes(answering: Answering, service: GraphService) -> Iterator[Route]:
     name, signature = service.name, service.signature
     metadata = v2_json.model_metadata(name, [GRAPH_VERSION], signature, PLATFORM)
-    config = model_config(
-        name, signature, PLATFORM, service.executor.plan.graph.config.batch.max_rows, is_decoupled(service)
-    )
+    config = model_config(name, signature, PLATFORM, service.executor.plan.graph.config.batch.max_rows, False)
     infer = infer_handler(answering, service, V2Codec(service))
     for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{GRAPH_VERSION}"):
         yield document(base, metadata)
