@@ -1,108 +1,116 @@
-"""The gRPC door: `inference.GRPCInferenceService` over the graphs of one gateway."""
+"""The gRPC door: `inference.GRPCInferenceService`, health and reflection over the graphs of one gateway.
 
-import functools
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+Serve calls the methods by the name of the RPC, with the request's bytes. A method of a stream gets the requests as an
+iterator and yields its answers.
+"""
 
-import grpc
-from google.protobuf.message import DecodeError, Message
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from google.protobuf.message import Message
 from ray.serve.grpc_util import RayServegRPCContext
 
-from configs.errors import InvalidInput, MillraceError, TooLarge
-from configs.tensors import Signature
-from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch, internal_error
-from deployments.protocols import v2_grpc, v2_json, v2_proto
-from deployments.settings import LOGGER
+from configs.errors import MillraceError, NotFound
+from deployments import statistics
+from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
+from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, time_left
+from deployments.grpc_infer_stream import InferStream, is_decoupled
+from deployments.grpc_standard import StandardCalls
+from deployments.grpc_stream import interleave
+from deployments.protocols import classification, model_config, repository, v2_grpc, v2_proto
+from deployments.protocols.terms import terms_of
 
-logger = logging.getLogger(LOGGER)
-
-PROTOCOL = "v2-grpc"
-
-Method = Callable[[Any, bytes, RayServegRPCContext], Awaitable[Message]]
-
-
-def _answers_errors(method: Method) -> Method:
-    """Give the caller an error's gRPC code and message.
-
-    The code goes out beside an empty message: raising would have Serve log a stack trace for each bad request.
-    """
-
-    @functools.wraps(method)
-    async def call(self: Any, request: bytes, grpc_context: RayServegRPCContext) -> Message:
-        try:
-            return await method(self, request, grpc_context)
-        except MillraceError as error:
-            return _refusal(error, grpc_context)
-        except (
-            Exception
-        ) as unexpected:  # the edge of the replica: an answer for the caller, the stack trace for the log
-            logger.exception("%s failed", method.__name__)
-            internal = internal_error(unexpected)
-            Stopwatch.start(self.answering.recorder, PROTOCOL).failed("", internal, internal.grpc_code)
-            return _refusal(internal, grpc_context)
-
-    return call
+EXTENSIONS = (
+    classification.EXTENSION,
+    model_config.EXTENSION,
+    repository.EXTENSION,
+    statistics.EXTENSION,
+    "schedule_policy",
+)
+"""What this door supports beyond the protocol, for the server's metadata."""
 
 
-def _refusal(error: MillraceError, grpc_context: RayServegRPCContext) -> Message:
-    grpc_context.set_code(getattr(grpc.StatusCode, error.grpc_code))
-    grpc_context.set_details(error.message)
-    return v2_proto.ModelInferResponse()
-
-
-class GrpcDoor:
-    """Methods that Serve calls by the name of the RPC, with the request's bytes."""
+class GrpcDoor(StandardCalls):
+    """Methods that Serve calls by the name of the RPC."""
 
     answering: Answering
     server: tuple[str, str]
     _max_request_bytes: int
 
-    @_answers_errors
+    @answers_errors
     async def ServerLive(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """The gateway runs."""
         return v2_proto.ServerLiveResponse(live=True)
 
-    @_answers_errors
+    @answers_errors
     async def ServerReady(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """A gateway is only reached when all its graphs are loaded."""
         return v2_proto.ServerReadyResponse(ready=True)
 
-    @_answers_errors
+    @answers_errors
     async def ServerMetadata(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Name, version, extensions."""
-        return v2_grpc.server_metadata(*self.server, v2_json.EXTENSIONS)
+        return v2_grpc.server_metadata(*self.server, EXTENSIONS)
 
-    @_answers_errors
+    @answers_errors
     async def ModelReady(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
-        """A graph that this gateway knows is loaded."""
-        asked = _parsed(v2_proto.ModelReadyRequest, request)
-        self.answering.service(asked.name, asked.version)
-        return v2_proto.ModelReadyResponse(ready=True)
+        """A graph that this gateway knows is loaded; of others Triton too says that they are not ready."""
+        asked = parsed(v2_proto.ModelReadyRequest, request)
+        return v2_proto.ModelReadyResponse(ready=self._knows(asked.name, asked.version))
 
-    @_answers_errors
+    @answers_errors
     async def ModelMetadata(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Inputs and outputs of a graph."""
-        asked = _parsed(v2_proto.ModelMetadataRequest, request)
+        asked = parsed(v2_proto.ModelMetadataRequest, request)
         service = self.answering.service(asked.name, asked.version)
         return v2_grpc.model_metadata(service.name, [GRAPH_VERSION], service.signature, PLATFORM)
 
-    @_answers_errors
+    @answers_errors
+    async def ModelConfig(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        """A graph as Triton's model configuration."""
+        asked = parsed(v2_proto.ModelConfigRequest, request)
+        service = self.answering.service(asked.name, asked.version)
+        rows = service.executor.plan.graph.config.batch.max_rows
+        document = model_config.model_config(service.name, service.signature, PLATFORM, rows, is_decoupled(service))
+        return v2_grpc.graph_config(document)
+
+    @answers_errors
+    async def ModelStatistics(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        """Statistics of one graph, or of all."""
+        asked = parsed(v2_proto.ModelStatisticsRequest, request)
+        if asked.name:
+            self.answering.service(asked.name, asked.version)
+        return v2_grpc.graph_statistics(self.answering.recorder.statistics.document(GRAPH_VERSION, asked.name))
+
+    @answers_errors
+    async def RepositoryIndex(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        """All graphs; they are ready."""
+        return v2_grpc.repository_index(repository.index(self.answering.services, GRAPH_VERSION))
+
+    @answers_errors
+    async def RepositoryModelLoad(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        """A graph of the config is loaded already."""
+        asked = parsed(v2_proto.RepositoryModelLoadRequest, request)
+        repository.load(asked.model_name, self.answering.services, dict.fromkeys(asked.parameters, ""))
+        return v2_proto.RepositoryModelLoadResponse()
+
+    @answers_errors
+    async def RepositoryModelUnload(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        """Graphs go with the config."""
+        raise repository.unload(parsed(v2_proto.RepositoryModelUnloadRequest, request).model_name)
+
+    @answers_errors
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Run a graph."""
-        watch = Stopwatch.start(self.answering.recorder, PROTOCOL)
-        graph = ""
-
-        def signature_of(name: str, version: str) -> Signature:
-            nonlocal graph
-            service = self.answering.service(name, version)
-            graph = name
-            return service.signature
-
+        watch, graph = Stopwatch.start(self.answering.recorder, PROTOCOL), ""
         try:
-            self._check_size(request)
-            asked = v2_grpc.decode_infer(request, signature_of)
-            answer = await self.answering.infer(self.answering.service(graph), asked)
+            check_size(request, self._max_request_bytes)
+            proto = v2_grpc.parse_infer(request)
+            service = self.answering.service(proto.model_name, proto.model_version)
+            graph = service.name
+            asked = v2_grpc.decode_infer(proto, service.signature)
+            terms = terms_of(asked.parameters, time_left(grpc_context))
+            answer = await self.answering.infer(service, asked, terms)
             reply = v2_grpc.encode_infer(asked, answer.outputs, graph, GRAPH_VERSION)
         except MillraceError as error:
             watch.failed(graph, error, error.grpc_code)
@@ -110,16 +118,18 @@ class GrpcDoor:
         watch.answered(graph, answer.nodes)
         return reply
 
-    def _check_size(self, request: bytes) -> None:
-        if len(request) > self._max_request_bytes:
-            raise TooLarge(
-                f"the message has {len(request)} bytes, more than the {self._max_request_bytes} accepted; "
-                f"send fewer rows, or raise `max_request_bytes` in the serve config"
-            )
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[bytes], grpc_context: RayServegRPCContext
+    ) -> AsyncGenerator[Message, None]:
+        """Run a graph for each request of a stream; an error is an answer too, and the stream goes on."""
+        stream = InferStream(self.answering, self._max_request_bytes, grpc_context)
+        async with aclosing(interleave(requests, stream.begin)) as answers:
+            async for answer in answers:
+                yield answer
 
-
-def _parsed(message: Any, request: bytes) -> Any:
-    try:
-        return message.FromString(request)
-    except DecodeError as error:
-        raise InvalidInput(f"not a {message.DESCRIPTOR.name}: {error}") from None
+    def _knows(self, graph: str, version: str) -> bool:
+        try:
+            self.answering.service(graph, version)
+        except NotFound:
+            return False
+        return True

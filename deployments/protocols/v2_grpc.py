@@ -1,15 +1,17 @@
 """Open Inference Protocol v2 over gRPC: ModelInfer to checked rows and back, metadata messages."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from configs.errors import InvalidInput, Unsupported
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
 from deployments.protocols.binary import from_bytes, to_bytes
+from deployments.protocols.classification import class_count, classified
 from deployments.protocols.request import (
     InferRequest,
     Parameter,
@@ -21,9 +23,12 @@ from deployments.protocols.request import (
     spec_of,
 )
 from deployments.protocols.v2_proto import (
+    ModelConfigResponse,
     ModelInferRequest,
     ModelInferResponse,
     ModelMetadataResponse,
+    ModelStatisticsResponse,
+    RepositoryIndexResponse,
     ServerMetadataResponse,
 )
 
@@ -44,28 +49,38 @@ _CONTENTS = {
 }
 
 
-def decode_infer(message: bytes, signature_of: Callable[[str, str], Signature]) -> InferRequest:
-    """A checked request from the bytes of a ModelInferRequest.
-
-    `signature_of(model, version)` gives the known signature, or raises NotFound. Data is either all in
-    `raw_input_contents`, one per input, or all in typed `contents`. Raises InvalidInput, and Unsupported for
-    shared memory and classification.
-    """
+def parse_infer(message: bytes) -> Any:
+    """The ModelInferRequest in these bytes. Raises InvalidInput."""
     try:
-        proto = ModelInferRequest.FromString(message)
+        return ModelInferRequest.FromString(message)
     except DecodeError as error:
         raise InvalidInput(f"the message is not a ModelInferRequest: {error}") from None
-    signature = signature_of(proto.model_name, proto.model_version)
+
+
+def decode_infer(proto: Any, signature: Signature) -> InferRequest:
+    """A checked request from a ModelInferRequest for a graph with this signature.
+
+    Data is either all in `raw_input_contents`, one per input, or all in typed `contents`. Raises InvalidInput, and
+    Unsupported for shared memory.
+    """
     rows = _rows(proto, signature.inputs or {})
-    outputs = _outputs(proto.outputs, signature.outputs or {}) if proto.outputs else None
     parameters = _parameters(proto.parameters) if proto.parameters else {}
-    return InferRequest(proto.model_name, proto.model_version, proto.id, rows, parameters, outputs, True)
+    request = InferRequest(proto.model_name, proto.model_version, proto.id, rows, parameters, None, True)
+    if proto.outputs:
+        request.outputs, request.classes = _outputs(proto.outputs, signature.outputs or {})
+    return request
 
 
-def encode_infer(request: InferRequest, outputs: Rows, model: str, version: str) -> Any:
-    """The ModelInferResponse with all data in `raw_output_contents`; `model` and `version` are those that answered."""
+def encode_infer(request: InferRequest, outputs: Rows, model: str, version: str, into: Any = None) -> Any:
+    """The ModelInferResponse with all data in `raw_output_contents`; `model` and `version` are those that answered.
+
+    `into` is an empty ModelInferResponse to fill, for one inside another message.
+    """
     names = outputs if request.outputs is None else [name for name, _ in request.outputs]
-    response = ModelInferResponse(model_name=model, model_version=version, id=request.id)
+    if request.classes:
+        outputs = classified(outputs, request.classes)
+    response = ModelInferResponse() if into is None else into
+    response.model_name, response.model_version, response.id = model, version, request.id
     for name in names:
         array = outputs[name]
         response.outputs.add(name=name, datatype=Datatype.of(array).value, shape=array.shape)
@@ -85,6 +100,21 @@ def model_metadata(graph: str, versions: Sequence[str], signature: Signature, pl
         for name, spec in (specs or {}).items():
             tensors.add(name=name, datatype=spec.datatype.value, shape=spec.shape)
     return response
+
+
+def graph_config(document: Mapping[str, Any]) -> Any:
+    """The ModelConfigResponse of `model_config.model_config`'s document."""
+    return json_format.ParseDict({"config": document}, ModelConfigResponse())
+
+
+def graph_statistics(document: Mapping[str, Any]) -> Any:
+    """The ModelStatisticsResponse of the document of `deployments.statistics`."""
+    return json_format.ParseDict(document, ModelStatisticsResponse())
+
+
+def repository_index(graphs: Sequence[Mapping[str, str]]) -> Any:
+    """The RepositoryIndexResponse."""
+    return RepositoryIndexResponse(models=graphs)
 
 
 def _rows(proto: Any, inputs: Mapping[str, TensorSpec]) -> Rows:
@@ -146,15 +176,18 @@ def _as_array(name: str, values: list[Any], datatype: Datatype) -> np.ndarray:
     return wide.astype(datatype.dtype)
 
 
-def _outputs(requested: Any, outputs: Mapping[str, TensorSpec]) -> list[RequestedOutput]:
+def _outputs(requested: Any, outputs: Mapping[str, TensorSpec]) -> tuple[list[RequestedOutput], dict[str, int]]:
+    """The outputs asked for, and for some of them how many classes."""
+    wanted = [RequestedOutput(output.name, True) for output in requested]
+    check_outputs(wanted, outputs)
+    classes: dict[str, int] = {}
     for output in requested:
         if output.parameters:
             _refuse_shared_memory(output.name, output.parameters)
             if "classification" in output.parameters:
-                raise Unsupported(f"output {shown(output.name)}: classification is not supported; ask for the tensor")
-    wanted = [RequestedOutput(output.name, True) for output in requested]
-    check_outputs(wanted, outputs)
-    return wanted
+                value = _parameters(output.parameters)["classification"]
+                classes[output.name] = class_count(output.name, value, outputs[output.name])
+    return wanted, {name: count for name, count in classes.items() if count}
 
 
 def _refuse_shared_memory(name: str, parameters: Any) -> None:

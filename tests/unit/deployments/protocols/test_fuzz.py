@@ -51,7 +51,7 @@ def decode(door: str, data: bytes) -> tuple[InferRequest, Signature]:
     if door == "binary":
         return v2_json.decode_infer(data, str(len(HEADER)), GRAPH, "m", ""), GRAPH
     if door in ("grpc", "typed"):
-        return v2_grpc.decode_infer(data, lambda model, version: GRAPH), GRAPH
+        return v2_grpc.decode_infer(v2_grpc.parse_infer(data), GRAPH), GRAPH
     if door == "plain":
         return plain.decode(data, "application/json", GRAPH), GRAPH
     return plain.decode(data, FORM, ONE), ONE

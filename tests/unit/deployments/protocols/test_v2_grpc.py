@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from configs.errors import InvalidInput, NotFound, Unsupported
+from configs.errors import InvalidInput, Unsupported
 from configs.tensors import Datatype, Signature
 from deployments.protocols import v2_grpc
+from deployments.protocols.model_config import model_config
 from deployments.protocols.request import InferRequest, RequestedOutput
 from deployments.protocols.v2_proto import InferTensorContents, ModelInferRequest
+from deployments.statistics import Statistics
+from graphs.executor import NodeTiming
 from tests.unit.deployments.protocols.samples import (
     FLOATS,
     asking,
@@ -27,7 +30,7 @@ CONTENTS |= {"FP32": "fp32_contents", "FP64": "fp64_contents"}
 
 
 def decode(message: Any, graph: Signature = FLOATS) -> InferRequest:
-    return v2_grpc.decode_infer(message.SerializeToString(), lambda model, version: graph)
+    return v2_grpc.decode_infer(v2_grpc.parse_infer(message.SerializeToString()), graph)
 
 
 def refused(message: Any, text: str, graph: Signature = FLOATS) -> None:
@@ -68,14 +71,7 @@ def test_reads_the_whole_request() -> None:
     message.outputs.add(name="x")
     for name, value in (("bool", True), ("int64", -5), ("string", "a"), ("double", 0.5), ("uint64", 2**64 - 1)):
         setattr(message.parameters[name], f"{name}_param", value)
-    asked = []
-
-    def signature_of(model: str, version: str) -> Signature:
-        asked.append((model, version))
-        return FLOATS
-
-    request = v2_grpc.decode_infer(message.SerializeToString(), signature_of)
-    assert asked == [("m", "2")]
+    request = decode(message)
     assert (request.model, request.version, request.id) == ("m", "2", "7")
     assert request.outputs == [RequestedOutput("x", True)]
     assert request.parameters == {"bool": True, "int64": -5, "string": "a", "double": 0.5, "uint64": 2**64 - 1}
@@ -89,17 +85,9 @@ def test_writes_requested_outputs() -> None:
     assert list(response.raw_output_contents) == [b"\2", b"\1"]
 
 
-def test_unknown_models_are_the_callers_to_name() -> None:
-    def signature_of(model: str, version: str) -> Signature:
-        raise NotFound(f"Request for unknown model: '{model}'")
-
-    with pytest.raises(NotFound, match="unknown model: 'm'"):
-        v2_grpc.decode_infer(ModelInferRequest(model_name="m").SerializeToString(), signature_of)
-
-
 def test_bytes_that_are_no_message() -> None:
     with pytest.raises(InvalidInput, match="the message is not a ModelInferRequest"):
-        v2_grpc.decode_infer(b"\xff\xff", lambda model, version: FLOATS)
+        v2_grpc.parse_infer(b"\xff\xff")
 
 
 ONE = tensor(contents=typed("fp32_contents", [1, 2]))
@@ -165,12 +153,36 @@ def test_unknown_outputs_and_empty_parameters() -> None:
     refused(request, "parameter 'a' has no value")
 
 
-@pytest.mark.parametrize(("place", "name"), [("inputs", "shared_memory_region"), ("outputs", "classification")])
-def test_parts_of_the_protocol_that_are_not_there(place: str, name: str) -> None:
+@pytest.mark.parametrize("place", ["inputs", "outputs"])
+def test_shared_memory_is_not_there(place: str) -> None:
     request = ModelInferRequest(inputs=[ONE], outputs=[{"name": "x"}])
-    getattr(request, place)[0].parameters[name].string_param = "r"
+    getattr(request, place)[0].parameters["shared_memory_region"].string_param = "r"
     with pytest.raises(Unsupported, match="not supported"):
         decode(request)
+
+
+def test_classes_in_place_of_an_output() -> None:
+    message = ModelInferRequest(inputs=[ONE], outputs=[{"name": "x"}])
+    message.outputs[0].parameters["classification"].int64_param = 1
+    request = decode(message)
+    assert request.classes == {"x": 1}
+    response = v2_grpc.encode_infer(request, {"x": np.array([[1, 3]], np.float32)}, "m", "")
+    assert (response.outputs[0].datatype, list(response.outputs[0].shape)) == ("BYTES", [1, 1])
+    assert response.raw_output_contents[0].endswith(b"3.000000:1")
+    message.outputs[0].parameters["classification"].string_param = "1"
+    refused(message, "classification is '1', expected the number of classes")
+
+
+def test_config_and_statistics_are_written_from_their_documents() -> None:
+    config = v2_grpc.graph_config(model_config("m", FLOATS, "millrace_graph", 8, decoupled=True)).config
+    assert (config.name, config.max_batch_size, config.model_transaction_policy.decoupled) == ("m", 8, True)
+    assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [("x", 11, [2])]
+    statistics = Statistics(["m"])
+    statistics.answered("m", 1.5, 3, [NodeTiming("n", 0.0, 0.0, 0.5, 3)])
+    [model] = v2_grpc.graph_statistics(statistics.document("1")).model_stats
+    assert (model.name, model.version, model.inference_count, model.execution_count) == ("m", "1", 3, 1)
+    assert (model.inference_stats.success.count, model.inference_stats.success.ns) == (1, 1_500_000_000)
+    assert [(batch.batch_size, batch.compute_infer.ns) for batch in model.batch_stats] == [(3, 500_000_000)]
 
 
 def test_metadata() -> None:

@@ -2,7 +2,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import grpc
 import pytest
 
 from deployments.protocols import v2_proto
@@ -10,33 +9,65 @@ from deployments.protocols import v2_proto
 FOLDER = Path(v2_proto.__file__).parent
 ROOT = FOLDER.parent.parent
 
-# Compares our descriptors with the client's, message by message and field by field.
+# Compares our descriptors with the client's: each message, enumeration and field of ours is theirs.
 COMPARE = """
 from google.protobuf import descriptor_pb2
-from tritonclient.grpc import service_pb2 as theirs
-from deployments.protocols import v2_proto as ours
+from tritonclient.grpc import model_config_pb2, service_pb2
+from deployments.protocols import grpc_pool
 
-def facts(descriptor):
-    proto = descriptor_pb2.DescriptorProto()
-    descriptor.CopyToProto(proto)
-    return flat(proto)
+PARTLY = {"ModelConfig", "ModelInput", "ModelOutput", "ModelDynamicBatching", "ModelSequenceBatching",
+          "ModelStatistics"}
 
-def flat(message):
-    fields = {(f.name, f.number, f.type, f.label, f.type_name, f.HasField("oneof_index")) for f in message.field}
-    nested = {n.name: (flat(n), n.options.map_entry) for n in message.nested_type}
-    return fields, [o.name for o in message.oneof_decl], nested
+def facts(message):
+    oneofs = [oneof.name for oneof in message.oneof_decl]
+    fields = {(f.name, f.number, f.type, f.label, f.type_name, f.HasField("oneof_index") and oneofs[f.oneof_index])
+              for f in message.field}
+    nested = {n.name: (facts(n), n.options.map_entry) for n in message.nested_type}
+    return fields, nested
 
-names = [name for name, value in vars(ours).items() if hasattr(getattr(value, "DESCRIPTOR", None), "fields")]
-assert len(names) == 14, names
+def values(enum):
+    return [(value.name, value.number) for value in enum.value]
+
+for name, module in (("open_inference.proto", service_pb2), ("model_config.proto", model_config_pb2)):
+    mine, theirs = descriptor_pb2.FileDescriptorProto(), descriptor_pb2.FileDescriptorProto()
+    grpc_pool.POOL.FindFileByName(name).CopyToProto(mine)
+    module.DESCRIPTOR.CopyToProto(theirs)
+    assert mine.package == theirs.package
+    messages = {message.name: message for message in theirs.message_type}
+    for message in mine.message_type:
+        (fields, nested), (their_fields, their_nested) = facts(message), facts(messages[message.name])
+        if message.name in PARTLY:
+            assert fields < their_fields and nested.items() <= their_nested.items(), message.name
+        else:
+            assert (fields, nested) == (their_fields, their_nested), message.name
+    enums = {enum.name: values(enum) for enum in theirs.enum_type}
+    assert {enum.name: values(enum) for enum in mine.enum_type} == enums
+    for service in mine.service:
+        calls = {call.name: call for call in theirs.service[0].method}
+        assert service.name == theirs.service[0].name
+        for call in service.method:
+            calls[call.name].ClearField("options")
+            assert call == calls[call.name], call.name
+"""
+
+# The same for health, reflection and errors' details, against gRPC's own packages.
+STANDARD = """
+from google.protobuf import descriptor_pb2
+from google.rpc import error_details_pb2, status_pb2
+from {module} import {name}
+from deployments.protocols import grpc_pool
+
+def fields(message):
+    return [(f.name, f.number, f.type, f.is_repeated, f.message_type and f.message_type.full_name)
+            for f in message.fields]
+
+names = [message.full_name for message in {name}.DESCRIPTOR.message_types_by_name.values()]
 for name in names:
-    mine, other = getattr(ours, name).DESCRIPTOR, theirs.DESCRIPTOR.message_types_by_name[name]
-    assert mine.full_name == other.full_name
-    assert facts(mine) == facts(other), name
-service = theirs.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-assert service.full_name == ours.SERVICE
-for method in ours.METHODS:
-    call = service.methods_by_name[method]
-    assert (call.input_type.name, call.output_type.name) == (method + "Request", method + "Response")
+    theirs = {name}.DESCRIPTOR.pool.FindMessageTypeByName(name)
+    if not name.startswith("grpc.health.v1.HealthList"):
+        assert fields(grpc_pool.message(name).DESCRIPTOR) == fields(theirs), name
+for theirs in (status_pb2.Status, error_details_pb2.RetryInfo):
+    assert fields(grpc_pool.message(theirs.DESCRIPTOR.full_name).DESCRIPTOR) == fields(theirs.DESCRIPTOR)
 """
 
 ROUND_TRIP = """
@@ -61,6 +92,14 @@ def test_messages_are_those_of_the_clients() -> None:
     run(COMPARE)
 
 
+@pytest.mark.parametrize(
+    ("module", "name"), [("grpc_health.v1", "health_pb2"), ("grpc_reflection.v1alpha", "reflection_pb2")]
+)
+def test_messages_are_those_of_grpc(module: str, name: str) -> None:
+    pytest.importorskip(module)
+    run(STANDARD.format(module=module, name=name))
+
+
 @pytest.mark.parametrize("order", [("tritonclient.grpc", "deployments.protocols.v2_proto"), None])
 def test_lives_beside_a_client_in_one_process(order: tuple[str, str] | None) -> None:
     first, second = order or ("deployments.protocols.v2_proto", "tritonclient.grpc")
@@ -69,36 +108,8 @@ def test_lives_beside_a_client_in_one_process(order: tuple[str, str] | None) -> 
 
 def test_the_compiled_descriptors_are_up_to_date(tmp_path: Path) -> None:
     protoc = pytest.importorskip("grpc_tools.protoc")
-    target = tmp_path / "fresh.desc"
-    assert protoc.main(["protoc", f"-I{FOLDER}", f"--descriptor_set_out={target}", "open_inference.proto"]) == 0
+    target, files = tmp_path / "fresh.desc", sorted(path.name for path in FOLDER.glob("*.proto"))
+    includes = str(Path(protoc.__file__).with_name("_proto"))
+    arguments = ["protoc", f"-I{FOLDER}", f"-I{includes}", "--include_imports", f"--descriptor_set_out={target}"]
+    assert protoc.main([*arguments, *files]) == 0
     assert target.read_bytes() == (FOLDER / "open_inference.desc").read_bytes()
-
-
-class Echo:
-    """Answers ModelReady from raw bytes; the other calls are there, as Serve's stand-in has them."""
-
-    def __getattr__(self, name: str) -> object:
-        assert name in v2_proto.METHODS
-        return self.answer
-
-    async def answer(self, message: bytes, context: grpc.aio.ServicerContext) -> object:
-        assert type(message) is bytes
-        return v2_proto.ModelReadyResponse(ready=v2_proto.ModelReadyRequest.FromString(message).name == "m")
-
-
-async def test_a_servicer_gets_bytes_and_returns_messages() -> None:
-    server = grpc.aio.server()
-    v2_proto.add_servicer(Echo(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            call = channel.unary_unary(
-                f"/{v2_proto.SERVICE}/ModelReady",
-                request_serializer=v2_proto.ModelReadyRequest.SerializeToString,
-                response_deserializer=v2_proto.ModelReadyResponse.FromString,
-            )
-            assert (await call(v2_proto.ModelReadyRequest(name="m"))).ready
-            assert not (await call(v2_proto.ModelReadyRequest(name="n"))).ready
-    finally:
-        await server.stop(None)

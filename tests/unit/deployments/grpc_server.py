@@ -1,0 +1,80 @@
+"""A gRPC door behind a real gRPC server in this process, which treats its methods as a replica of Serve does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from ray.serve.grpc_util import RayServegRPCContext
+
+from deployments.answering import Answering
+from deployments.grpc_door import GrpcDoor
+from deployments.protocols import grpc_pool
+from deployments.protocols.v2_proto import add_servicer
+
+SERVER = ("millrace", "1")
+
+
+def door(answering: Answering, limit: int = 1 << 20) -> GrpcDoor:
+    made = GrpcDoor()
+    made.answering, made.server, made._max_request_bytes = answering, SERVER, limit
+    return made
+
+
+class _Servicer:
+    """Each call with Serve's context; what the door set on it goes to gRPC's own."""
+
+    def __init__(self, door: GrpcDoor) -> None:
+        for service in grpc_pool.SERVICES:
+            for method in grpc_pool.service(service).methods_by_name.values():
+                wrap = _stream if method.server_streaming else _unary
+                setattr(self, method.name, wrap(getattr(door, method.name)))
+
+
+def _unary(method: Any) -> Any:
+    async def call(request: bytes, context: Any) -> Any:
+        serve = RayServegRPCContext(context)
+        answer = await method(request, serve)
+        serve._set_on_grpc_context(context)
+        return answer
+
+    return call
+
+
+def _stream(method: Any) -> Any:
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        serve = RayServegRPCContext(context)
+        try:
+            async for answer in method(request, serve):
+                yield answer
+        finally:
+            serve._set_on_grpc_context(context)
+
+    return call
+
+
+@asynccontextmanager
+async def serving(answering: Answering, limit: int = 1 << 20) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a server of this door."""
+    server = grpc.aio.server()
+    add_servicer(_Servicer(door(answering, limit)), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+    finally:
+        await server.stop(None)
+
+
+def rpc(channel: grpc.aio.Channel, path: str) -> Any:
+    """A multicallable for `service/Method` that takes and gives our messages."""
+    service, _, name = path.rpartition("/")
+    method = grpc_pool.service(service or grpc_pool.INFERENCE).methods_by_name[name]
+    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    reply = grpc_pool.message(method.output_type.full_name)
+    return getattr(channel, kind)(
+        f"/{service or grpc_pool.INFERENCE}/{name}",
+        request_serializer=lambda request: request if isinstance(request, bytes) else request.SerializeToString(),
+        response_deserializer=reply.FromString,
+    )
