@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from configs.errors import RequestError, Unsupported
 from configs.tensors import Datatype, Signature
-from deployments.protocols import plain, v2_grpc, v2_json
+from deployments.protocols import generate, plain, predict, v2_grpc, v2_json
 from deployments.protocols.request import InferRequest, check_rows
 from deployments.protocols.v2_proto import ModelInferRequest
 from tests.unit.deployments.protocols.samples import body, signature, tensor
@@ -40,9 +40,13 @@ TYPED = ModelInferRequest(
     inputs=[tensor("fp32", shape=[1, 2], contents={"fp32_contents": [1, 2]})], outputs=[{"name": "fp32"}]
 ).SerializeToString()
 PLAIN = json.dumps({d.lower(): [values(d)] for d in Datatype}).encode()
+GENERATE = json.dumps({d.lower(): values(d) for d in Datatype} | {"id": "7", "parameters": {"seed": 1}}).encode()
+INSTANCES = json.dumps({"instances": [{d.lower(): values(d) for d in Datatype}], "signature_name": "s"}).encode()
+COLUMNS = json.dumps({"inputs": {d.lower(): [values(d)] for d in Datatype}}).encode()
 MULTIPART = b'--cut\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc\r\n--cut--\r\n'
 
 SEEDS = {"json": JSON, "binary": BINARY, "grpc": GRPC, "typed": TYPED, "plain": PLAIN, "form": MULTIPART}
+SEEDS |= {"generate": GENERATE, "instances": INSTANCES, "columns": COLUMNS}
 
 
 def decode(door: str, data: bytes) -> tuple[InferRequest, Signature]:
@@ -54,6 +58,10 @@ def decode(door: str, data: bytes) -> tuple[InferRequest, Signature]:
         return v2_grpc.decode_infer(v2_grpc.parse_infer(data), GRAPH), GRAPH
     if door == "plain":
         return plain.decode(data, "application/json", GRAPH), GRAPH
+    if door == "generate":
+        return generate.decode(data, GRAPH, "m", ""), GRAPH
+    if door in ("instances", "columns"):
+        return predict.decode(data, GRAPH, "m", ""), GRAPH
     return plain.decode(data, FORM, ONE), ONE
 
 
@@ -70,7 +78,7 @@ def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
     return door, data
 
 
-@pytest.mark.parametrize("door", ["json", "binary", "grpc", "plain", "form"])
+@pytest.mark.parametrize("door", sorted(SEEDS.keys() - {"typed"}))
 def test_the_unchanged_bodies_are_read(door: str) -> None:
     request, graph = decode(door, SEEDS[door])
     assert check_rows(request.rows, graph.inputs) == 1
