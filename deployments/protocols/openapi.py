@@ -1,19 +1,23 @@
 """The OpenAPI 3.1 document of the served graphs, with their real inputs, and the page that shows it."""
 
-from collections.abc import Mapping, Sequence
-from math import ceil, floor, prod
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from fastapi.openapi.docs import get_swagger_ui_html
 
-from configs.tensors import Datatype, Signature, TensorSpec
+from configs.tensors import Datatype, Signature
+from deployments.protocols.openapi_schemas import (
+    Schema,
+    example_row,
+    file,
+    form,
+    instances,
+    one_row,
+    rows_or_row,
+    v2_example,
+    v2_schema,
+)
 from deployments.protocols.plain import accepted
-
-Schema = dict[str, Any]
-
-_LARGEST_EXAMPLE = 1024
-"""Elements of an example row; a larger row has none, or the page would hold megabytes of zeros."""
 
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _SERVER = {
@@ -45,29 +49,38 @@ _MODEL = {
 }
 
 
+_STATISTICS = {
+    "type": "object",
+    "properties": {"model_stats": {"type": "array", "items": {"type": "object"}}},
+    "required": ["model_stats"],
+}
+_SCHEMAS = {"Error": _ERROR, "Server": _SERVER, "Model": _MODEL, "Tensor": _TENSOR, "Statistics": _STATISTICS}
+
+
 def openapi_document(graphs: Sequence[tuple[str, str, Signature]], server_version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document for graphs given as (name, description, known signature).
 
-    Per graph: `POST /{graph}` in plain JSON (for BYTES inputs also files) and the Open Inference Protocol's infer,
-    metadata and readiness; for the server: health and metadata. Each request has an example that works, taken from
-    `TensorSpec.example` or made of zeros within the declared range, unless a row has more than 1024 elements.
+    Per graph: `POST /{graph}` in plain JSON (for BYTES inputs also files), the Open Inference Protocol with Triton's
+    generate, `:predict`, and what each says of the graph; for the server: health, metadata, statistics. Each request
+    has an example that works, taken from `TensorSpec.example` or made of zeros within the declared range, unless a
+    row has more than 1024 elements.
     """
     paths: dict[str, Any] = {
         "/v2": {"get": _get("Server metadata", "Server", "server")},
         "/v2/health/live": {"get": _get("Whether the server is alive", None, "server")},
         "/v2/health/ready": {"get": _get("Whether every graph is ready", None, "server")},
+        "/v2/models": {"get": _get("The graphs", None, "server")},
+        "/v2/models/stats": {"get": _get("Statistics of every graph", "Statistics", "server")},
+        "/v2/repository/index": {"post": _get("The graphs with their versions and states", None, "server")},
+        "/v1/models": {"get": _get("The graphs", None, "server")},
     }
     for name, description, signature in graphs:
-        base = f"/v2/models/{name}"
-        paths[f"/{name}"] = {"post": _plain(name, description, signature)}
-        paths[f"{base}/infer"] = {"post": _infer(name, description, signature)}
-        paths[base] = {"get": _get(f"Metadata of {name}", "Model", name)}
-        paths[f"{base}/ready"] = {"get": _get(f"Whether {name} is ready", None, name)}
+        paths |= _graph_paths(name, description, signature)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Millrace", "version": server_version},
         "paths": paths,
-        "components": {"schemas": {"Error": _ERROR, "Server": _SERVER, "Model": _MODEL, "Tensor": _TENSOR}},
+        "components": {"schemas": _SCHEMAS},
     }
 
 
@@ -76,60 +89,59 @@ def docs_page(openapi_url: str) -> str:
     return bytes(get_swagger_ui_html(openapi_url=openapi_url, title="Millrace").body).decode()
 
 
-def example_row(spec: TensorSpec) -> Any:
-    """One row that the tensor accepts, as nested lists: its declared example, or zeros; None if it is too large."""
-    if spec.example is not None:
-        return spec.example
-    shape = [1 if size == -1 else size for size in spec.shape[1:]]
-    if prod(shape) > _LARGEST_EXAMPLE:
-        return None
-    return np.full(shape, _example_element(spec), dtype=object).tolist()
-
-
-def _example_element(spec: TensorSpec) -> Any:
-    if spec.datatype is Datatype.BYTES:
-        return "text"
-    if spec.datatype is Datatype.BOOL:
-        return False
-    low = -np.inf if spec.minimum is None else spec.minimum
-    high = np.inf if spec.maximum is None else spec.maximum
-    nearest = min(max(0.0, low), high)
-    if spec.datatype.dtype.kind in "iu":
-        return ceil(nearest) if nearest > 0 else floor(nearest)
-    return nearest
-
-
-def _plain(name: str, description: str, signature: Signature) -> Schema:
+def _graph_paths(name: str, description: str, signature: Signature) -> dict[str, Any]:
     inputs, outputs = signature.inputs or {}, signature.outputs or {}
-    content: Schema = {"application/json": {"schema": _rows_or_row(inputs)}}
-    examples = {key: example_row(spec) for key, spec in inputs.items()}
-    if None not in examples.values():
-        content["application/json"]["example"] = {key: [row] for key, row in examples.items()}
+    v2, v1 = f"/v2/models/{name}", f"/v1/models/{name}"
+    rows = {key: example_row(spec) for key, spec in inputs.items()}
+    known = None not in rows.values()
+    first = {key: [row] for key, row in rows.items()} if known else None
+    tensors = {"inputs": [v2_example(key, inputs[key], row) for key, row in rows.items()]} if known else None
+    call = _json(rows_or_row(inputs), first)
     for kind in accepted(inputs)[1:]:
-        content[kind] = {"schema": _form(inputs) if kind.startswith("multipart") else _file()}
+        call[kind] = {"schema": form(inputs) if kind.startswith("multipart") else file()}
+    one = _json(one_row(inputs), rows if known else None)
+    event = {"text/event-stream": {"schema": {"type": "string"}}}
+
+    def post(operation: str, summary: str, request: Schema, answer: Schema) -> dict[str, Schema]:
+        return {"post": _post(f"{operation}_{name}", f"{summary.format(name)}", description, name, request, answer)}
+
     return {
-        "operationId": f"call_{name}",
-        "summary": f"Call {name} in plain JSON",
-        "description": description,
-        "tags": [name],
-        "requestBody": {"required": True, "content": content},
-        "responses": _responses({"application/json": {"schema": _rows_or_row(outputs)}}),
+        f"/{name}": post("call", "Call {} in plain JSON", call, _json(rows_or_row(outputs))),
+        f"{v2}/infer": post(
+            "infer",
+            "Call {} by the Open Inference Protocol v2",
+            _json(v2_schema("inputs", inputs), tensors),
+            _json(v2_schema("outputs", outputs)),
+        ),
+        f"{v2}/generate": post("generate", "Call {} with one row", one, _json({"type": "object"})),
+        f"{v2}/generate_stream": post("generate_stream", "Call {} with one row, for a stream of answers", one, event),
+        f"{v1}:predict": post(
+            "predict",
+            "Call {} as TensorFlow Serving and KServe v1 do",
+            _json(instances(inputs), {"inputs": first} if known else None),
+            _json({"type": "object"}),
+        ),
+        v2: {"get": _get(f"Metadata of {name}", "Model", name)},
+        f"{v2}/ready": {"get": _get(f"Whether {name} is ready", None, name)},
+        f"{v2}/config": {"get": _get(f"{name} in the words of Triton's model configuration", None, name)},
+        f"{v2}/stats": {"get": _get(f"Statistics of {name}", "Statistics", name)},
+        v1: {"get": _get(f"Status of {name}", None, name)},
+        f"{v1}/metadata": {"get": _get(f"Metadata of {name} as TensorFlow Serving gives them", None, name)},
     }
 
 
-def _infer(name: str, description: str, signature: Signature) -> Schema:
-    inputs, outputs = signature.inputs or {}, signature.outputs or {}
-    content: Schema = {"schema": _v2_schema("inputs", inputs)}
-    rows = {key: example_row(spec) for key, spec in inputs.items()}
-    if None not in rows.values():
-        content["example"] = {"inputs": [_v2_example(key, inputs[key], row) for key, row in rows.items()]}
+def _json(schema: Schema, example: Any = None) -> Schema:
+    return {"application/json": {"schema": schema} if example is None else {"schema": schema, "example": example}}
+
+
+def _post(operation: str, summary: str, description: str, tag: str, request: Schema, answer: Schema) -> Schema:
     return {
-        "operationId": f"infer_{name}",
-        "summary": f"Call {name} by the Open Inference Protocol v2",
+        "operationId": operation,
+        "summary": summary,
         "description": description,
-        "tags": [name],
-        "requestBody": {"required": True, "content": {"application/json": content}},
-        "responses": _responses({"application/json": {"schema": _v2_schema("outputs", outputs)}}),
+        "tags": [tag],
+        "requestBody": {"required": True, "content": request},
+        "responses": _responses(answer),
     }
 
 
@@ -144,89 +156,3 @@ def _responses(content: Schema | None) -> Schema:
         good["content"] = content
     bad = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {"200": good, "default": {"description": "What is wrong, and how to put it right", "content": bad}}
-
-
-def _rows_or_row(specs: Mapping[str, TensorSpec]) -> Schema:
-    rows = {name: _array(spec, spec.shape) for name, spec in specs.items()}
-    row = {name: _array(spec, spec.shape[1:]) for name, spec in specs.items()}
-    return {"anyOf": [_object("Rows", rows), _object("One row, without the leading dimension", row)]}
-
-
-def _object(title: str, properties: Schema) -> Schema:
-    return {
-        "title": title,
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _array(spec: TensorSpec, shape: Sequence[int]) -> Schema:
-    schema = _element(spec)
-    for size in reversed(shape):
-        limits = {} if size == -1 else {"minItems": size, "maxItems": size}
-        schema = {"type": "array", "items": schema, **limits}
-    return {**schema, "description": spec.description or str(spec)}
-
-
-def _element(spec: TensorSpec) -> Schema:
-    if spec.datatype is Datatype.BYTES:
-        encoded = {"type": "object", "properties": {"b64": {"type": "string"}}, "required": ["b64"]}
-        return {"anyOf": [{"type": "string"}, encoded]}
-    if spec.datatype is Datatype.BOOL:
-        return {"type": "boolean"}
-    schema: Schema = {"type": "number"}
-    if spec.datatype.dtype.kind in "iu":
-        limits = np.iinfo(spec.datatype.dtype)
-        schema = {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
-    if spec.minimum is not None:
-        schema["minimum"] = spec.minimum
-    if spec.maximum is not None:
-        schema["maximum"] = spec.maximum
-    return schema
-
-
-def _file() -> Schema:
-    return {"type": "string", "format": "binary"}
-
-
-def _form(inputs: Mapping[str, TensorSpec]) -> Schema:
-    parts = {
-        name: _file() if spec.datatype is Datatype.BYTES else _array(spec, spec.shape[1:])
-        for name, spec in inputs.items()
-    }
-    return {"type": "object", "properties": parts, "required": list(parts)}
-
-
-def _v2_schema(key: str, specs: Mapping[str, TensorSpec]) -> Schema:
-    tensors = [_v2_tensor(name, spec) for name, spec in specs.items()]
-    every: Schema = {"type": "array", "items": {"anyOf": tensors}, "maxItems": len(tensors)}
-    properties: Schema = {"id": {"type": "string"}, "parameters": {"type": "object"}, key: every}
-    return {"type": "object", "properties": properties, "required": [key]}
-
-
-def _v2_tensor(name: str, spec: TensorSpec) -> Schema:
-    return {
-        "type": "object",
-        "properties": {
-            "name": {"const": name},
-            "datatype": {"const": spec.datatype.value},
-            "shape": {
-                "type": "array",
-                "items": {"type": "integer"},
-                "minItems": len(spec.shape),
-                "maxItems": len(spec.shape),
-            },
-            "data": {"type": "array", "description": f"{spec}, nested or flat in row-major order"},
-        },
-        "required": ["name", "datatype", "shape", "data"],
-    }
-
-
-def _v2_example(name: str, spec: TensorSpec, row: Any) -> Schema:
-    shape, inner = [1], row
-    while isinstance(inner, list):
-        shape.append(len(inner))
-        inner = inner[0]
-    return {"name": name, "datatype": spec.datatype.value, "shape": shape, "data": [row]}
