@@ -1,10 +1,10 @@
-"""Calls of `inference.GRPCInferenceService` with raw bytes, so that a test can send anything."""
+"""Calls of the gateway's gRPC services: with raw bytes, so that a test can send anything, and with messages."""
 
 from typing import Any
 
 import grpc
 
-from deployments.protocols import v2_proto
+from deployments.protocols import grpc_pool, v2_proto
 
 SERVICE = "/inference.GRPCInferenceService/"
 TIMEOUT_S = 30
@@ -19,9 +19,25 @@ def call(address: str, method: str, request: bytes, timeout_s: float = TIMEOUT_S
         return answer
 
 
-def infer_request(model: str, inputs: list[tuple[str, str, list[int], bytes]], version: str = "") -> Any:
+def rpc(channel: Any, path: str) -> Any:
+    """A call of a channel, blocking or asyncio, that takes messages (or bytes) and gives messages.
+
+    `path` is the method's name, behind its service and a slash where that is not the inference service.
+    """
+    service, _, name = path.rpartition("/")
+    service = service or grpc_pool.INFERENCE
+    method = grpc_pool.service(service).methods_by_name[name]
+    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    return getattr(channel, kind)(
+        f"/{service}/{name}",
+        request_serializer=lambda request: request if isinstance(request, bytes) else request.SerializeToString(),
+        response_deserializer=grpc_pool.message(method.output_type.full_name).FromString,
+    )
+
+
+def infer_request(model: str, inputs: list[tuple[str, str, list[int], bytes]], version: str = "", id_: str = "") -> Any:
     """A ModelInferRequest with raw contents: (name, datatype, shape, bytes) of each input."""
-    request = v2_proto.ModelInferRequest(model_name=model, model_version=version)
+    request = v2_proto.ModelInferRequest(model_name=model, model_version=version, id=id_)
     for name, datatype, shape, content in inputs:
         request.inputs.add(name=name, datatype=datatype, shape=shape)
         request.raw_input_contents.append(content)

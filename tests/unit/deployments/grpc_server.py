@@ -65,16 +65,3 @@ async def serving(answering: Answering, limit: int = 1 << 20) -> AsyncIterator[g
             yield channel
     finally:
         await server.stop(None)
-
-
-def rpc(channel: grpc.aio.Channel, path: str) -> Any:
-    """A multicallable for `service/Method` that takes and gives our messages."""
-    service, _, name = path.rpartition("/")
-    method = grpc_pool.service(service or grpc_pool.INFERENCE).methods_by_name[name]
-    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
-    reply = grpc_pool.message(method.output_type.full_name)
-    return getattr(channel, kind)(
-        f"/{service or grpc_pool.INFERENCE}/{name}",
-        request_serializer=lambda request: request if isinstance(request, bytes) else request.SerializeToString(),
-        response_deserializer=reply.FromString,
-    )

@@ -13,8 +13,9 @@ from deployments.answering import Answered, Answering
 from deployments.protocols import grpc_pool
 from deployments.protocols import v2_proto as v2
 from graphs.terms import DEFAULT_PRIORITY, UNHURRIED, Terms
+from tests.support.grpc_client import rpc
 from tests.unit.deployments.doors import UNSENDABLE, gateway
-from tests.unit.deployments.grpc_server import rpc, serving
+from tests.unit.deployments.grpc_server import serving
 
 
 def message(model: str = "g", shape: tuple[int, ...] = (1, 2), version: str = "", **parameters: int) -> Any:

@@ -7,8 +7,9 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 from deployments.protocols import grpc_pool
+from tests.support.grpc_client import rpc
 from tests.unit.deployments.doors import gateway
-from tests.unit.deployments.grpc_server import rpc, serving
+from tests.unit.deployments.grpc_server import serving
 
 HealthRequest = grpc_pool.message("grpc.health.v1.HealthCheckRequest")
 Ask = grpc_pool.message("grpc.reflection.v1.ServerReflectionRequest")

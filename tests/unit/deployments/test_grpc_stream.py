@@ -13,8 +13,9 @@ from deployments import grpc_infer_stream, grpc_stream
 from deployments.answering import Answered, Answering
 from deployments.protocols import v2_proto as v2
 from graphs.terms import UNHURRIED, Terms
+from tests.support.grpc_client import rpc
 from tests.unit.deployments.doors import gateway
-from tests.unit.deployments.grpc_server import rpc, serving
+from tests.unit.deployments.grpc_server import serving
 
 
 class Streaming(Answering):
