@@ -86,6 +86,13 @@ class NodeError(MillraceError):
     """A node of the graph failed. The message names the node and its reason, never a stack trace."""
 
 
+class NodeTimeout(NodeError):
+    """A node took longer than the timeout that its graph gives it."""
+
+    http_status = 504
+    grpc_code = "DEADLINE_EXCEEDED"
+
+
 class Unavailable(MillraceError):
     """Not ready or draining; the same request may succeed later."""
 

@@ -60,10 +60,44 @@ class Batch(_Frozen):
     """How rows of concurrent requests are gathered for one call."""
 
     max_rows: int = Field(64, ge=1, description="Most rows in one call.")
+    p99_ms: float | None = Field(
+        None,
+        gt=0,
+        description="Objective for waiting and call together, met by 99 of 100 calls: the number of rows, up to "
+        "`max_rows`, is then found while serving.",
+    )
+    max_wait_s: float = Field(
+        10, gt=0, description="What would wait longer than this for the node is refused at once, with 503."
+    )
+
+
+class Cache(_Frozen):
+    """Remembered answers of a node, row by row."""
+
+    ttl_s: float = Field(300, gt=0, description="Seconds that an answer is good for.")
+    max_bytes: int = Field(64 << 20, ge=1, description="Most bytes of answers in one process; 64 MiB by default.")
+
+
+class Fallback(_Frozen):
+    """What answers for a node whose tries all failed: it takes the same inputs and gives the same outputs."""
+
+    constant: dict[str, Any] | None = Field(None, min_length=1, description="Output name → value of one row.")
+    call: Callable_ | None = Field(None, description="As of a `call` node; in the gateway, synchronous.")
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with", description="Arguments of `call`.")
+    model: str | None = Field(None, min_length=1, description="As of a `model` node; in the gateway.")
+    version: int | None = Field(None, ge=0, description="A fixed version of `model` instead of the newest.")
+    trust: Literal["pickle"] | None = Field(None, description="As of a `model` node.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [kind for kind in ("constant", "call", "model") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of constant, call and model; this has {' and '.join(given) or 'none'}")
+        return self
 
 
 class NodeBase(_Frozen):
-    """What every kind of node may say about where it runs."""
+    """What every kind of node may say about where it runs and what happens when it is slow or fails."""
 
     inputs: Any = Field(default_factory=dict, description="Input name → reference.")
     outputs: dict[str, TensorSpec] | None = Field(
@@ -74,14 +108,38 @@ class NodeBase(_Frozen):
     replicas: Replicas | None = Field(None, description="A number, or {min, max}. Placed when given.")
     isolate: bool = Field(False, description="Run in a process of its own although nothing else asks for it.")
     batch: Batch | None = Field(None, description="Batching of this node's calls.")
+    timeout_s: float | None = Field(
+        None, gt=0, description="Seconds that one try may take; blocking code goes on, its answer is dropped."
+    )
+    retries: int = Field(0, ge=0, le=10, description="Further tries after a failure that is not the rows' fault.")
+    idempotent: bool = Field(
+        True, description="False: rows that a placed node had when its process died are not sent to another replica."
+    )
+    fallback: Fallback | None = Field(None, description="What answers when all tries failed.")
+    hedge: bool = Field(
+        False, description="Ask a second replica when the first is slower than 95 of 100 calls; 5 % more calls at most."
+    )
+    cache: Cache | None = Field(None, description="Remember answers; {} for the defaults.")
+
+    @property
+    def guarded(self) -> bool:
+        """Whether each request's call of this node has a policy of its own, so that it is not fused with others."""
+        return bool(self.timeout_s or self.retries or self.fallback or self.hedge or self.cache)
 
     @property
     def placed(self) -> bool:
         """Whether this node asks for a stage deployment of its own, whatever the gateway's share of CPUs."""
         return self.gpus > 0 or self.replicas is not None or self.isolate
 
+    @model_validator(mode="after")
+    def _hedge_has_two(self) -> Self:
+        if self.hedge and (self.replicas is None or self.replicas.max < 2):
+            raise ValueError("`hedge` asks a second replica: give the node `replicas: {max: 2}` or more")
+        return self
+
 
 _PLACEMENT = ("cpus", "gpus", "replicas", "isolate")
+_POLICIES = ("timeout_s", "retries", "idempotent", "fallback", "hedge", "cache")
 
 
 def _refuse(node: NodeBase, fields: tuple[str, ...], why: str) -> None:
@@ -174,6 +232,7 @@ class SwitchNode(_OneReferenceEach):
             if set(self.inputs) != {"scores"}:
                 raise ValueError("`switch: confidence` has one input, `scores`")
         _refuse(self, _PLACEMENT, "a switch runs in the gateway")
+        _refuse(self, _POLICIES, "a switch computes nothing; say it at the nodes of its cases")
         return self
 
 
@@ -184,7 +243,7 @@ class SubgraphNode(_OneReferenceEach):
 
     @model_validator(mode="after")
     def _plain(self) -> Self:
-        _refuse(self, (*_PLACEMENT, "batch", "outputs"), "say it at the nodes of the other graph")
+        _refuse(self, (*_PLACEMENT, *_POLICIES, "batch", "outputs"), "say it at the nodes of the other graph")
         return self
 
 
@@ -206,6 +265,17 @@ def node_class(fields: Mapping[str, Any]) -> type[NodeBase]:
         has = f"has {' and '.join(kinds)}" if kinds else "has none of them"
         raise ValueError(f"a node has exactly one of the keys {', '.join(_KINDS)}; this one {has}")
     return _KINDS[kinds[0]]
+
+
+def fallback_node(node: NodeBase) -> CallNode | ModelNode | None:
+    """The node that stands in for this one, with its inputs; None without one, or if it is a constant."""
+    given = node.fallback
+    if given is None or given.constant is not None:
+        return None
+    if given.call is not None:
+        return CallNode.model_validate({"call": given.call, "with": given.with_, "inputs": node.inputs})
+    fields = given.model_dump(include={"model", "version", "trust"})
+    return ModelNode.model_validate({**fields, "inputs": node.inputs})
 
 
 def _parse_node(value: Any) -> Any:

@@ -12,8 +12,10 @@ from pydantic_core import PydanticUndefined
 
 from configs.graph import (
     Batch,
+    Cache,
     CallNode,
     EnsembleNode,
+    Fallback,
     GraphConfig,
     ModelNode,
     NodeBase,
@@ -96,7 +98,7 @@ def reference() -> str:
     parts.append(_section(NodeBase, 4, only=common))
     for kind in (CallNode, ModelNode, EnsembleNode, SwitchNode, SubgraphNode):
         parts.append(_section(kind, 4, only=set(known_fields(kind)) - common))
-    parts += [_section(Replicas), _section(Batch), _section(NodeOverride)]
+    parts += [_section(Replicas), _section(Batch), _section(Fallback), _section(Cache), _section(NodeOverride)]
     parts += [_SERVE, _code(SERVE_EXAMPLE), _section(AppArgs), _section(GatewayArgs)]
     return "\n".join(parts)
 

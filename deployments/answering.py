@@ -14,7 +14,7 @@ from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
 from deployments.service import GraphService
 from deployments.settings import LOGGER
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 from graphs.terms import UNHURRIED, Terms
 
 logger = logging.getLogger(LOGGER)

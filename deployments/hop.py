@@ -14,6 +14,7 @@ from configs.errors import MillraceError, NodeError, TooLarge, Unavailable
 from configs.tensors import Rows
 from deployments.settings import LOGGER
 from graphs.batcher import BatchTiming
+from graphs.terms import UNHURRIED, Terms
 
 logger = logging.getLogger(LOGGER)
 
@@ -31,8 +32,9 @@ class StageCall:
     Many rows go in several messages at the same time, which also shares them among the replicas.
     """
 
-    def __init__(self, node: str, handle: DeploymentHandle) -> None:
+    def __init__(self, node: str, handle: DeploymentHandle, idempotent: bool = True) -> None:
         self._node = node
+        self._idempotent = idempotent
         # Arrays go in the message: by reference they would pass through the object store, which costs more.
         self._run = handle.options(
             method_name="run", _by_reference=False, request_serialization="pickle", response_serialization="pickle"
@@ -40,7 +42,7 @@ class StageCall:
         self._answer_row_bytes = 0.0
         """Largest seen: what goes out says nothing about the size of what comes back."""
 
-    async def __call__(self, rows: Rows, count: int) -> Answer:
+    async def __call__(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> Answer:
         """Outputs of the node for `count` rows, in their order.
 
         Raises:
@@ -50,14 +52,18 @@ class StageCall:
         """
         row_bytes = max(_bytes(rows) / count, self._answer_row_bytes, 1)
         fitting = max(1, int(MESSAGE_BYTES / row_bytes))
-        return await (self._send(rows, count) if count <= fitting else self._send_parts(rows, count, fitting))
+        return await (
+            self._send(rows, count, terms) if count <= fitting else self._send_parts(rows, count, fitting, terms)
+        )
 
-    async def _send_parts(self, rows: Rows, count: int, size: int) -> Answer:
+    async def _send_parts(self, rows: Rows, count: int, size: int, terms: Terms) -> Answer:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(
-                        self._send({name: array[start : start + size] for name, array in rows.items()}, end - start)
+                        self._send(
+                            {name: array[start : start + size] for name, array in rows.items()}, end - start, terms
+                        )
                     )
                     for start in range(0, count, size)
                     for end in [min(start + size, count)]
@@ -66,13 +72,13 @@ class StageCall:
             raise failed.exceptions[0] from None
         return self._joined([task.result() for task in tasks])
 
-    async def _send(self, rows: Rows, count: int) -> Answer:
+    async def _send(self, rows: Rows, count: int, terms: Terms) -> Answer:
         """One message; if it or its answer is too large for Ray, two halves."""
         try:
-            outputs, timing = await self._answer(rows, count)
+            outputs, timing = await self._answer(rows, count, terms)
         except grpc.aio.AioRpcError as error:
             if count > 1:
-                return await self._send_parts(rows, count, (count + 1) // 2)
+                return await self._send_parts(rows, count, (count + 1) // 2, terms)
             raise TooLarge(
                 f"node {self._node}: a row of {_bytes(rows)} bytes, or its answer, does not fit into a message between "
                 f"gateway and stage ({error.details()}); send smaller rows, or raise "
@@ -81,13 +87,13 @@ class StageCall:
         self._answer_row_bytes = max(self._answer_row_bytes, _bytes(outputs) / count)
         return outputs, timing
 
-    async def _answer(self, rows: Rows, count: int) -> Answer:
+    async def _answer(self, rows: Rows, count: int, terms: Terms) -> Answer:
         """What a replica answers. Raises AioRpcError only for a message that is too large."""
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(0.05 * attempt)
             try:
-                answer = await self._run.remote(rows, count)
+                answer = await self._call(rows, count, terms)
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
@@ -102,6 +108,16 @@ class StageCall:
                 reason = answer.message  # the replica shuts down: another one may answer
             logger.warning("node %s: try %d of %d failed: %s", self._node, attempt + 1, TRIES, reason)
         raise Unavailable(f"node {self._node}: no replica answered in {TRIES} tries ({reason}); send the request again")
+
+    async def _call(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
+        """One call, cancelled on the other side too when nobody wants its answer any more."""
+        response = self._run.remote(rows, count, terms.left_s, terms.priority)
+        try:
+            answer: Answer | MillraceError = await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+        return answer
 
     def _joined(self, answers: list[Answer]) -> Answer:
         try:

@@ -12,7 +12,8 @@ from ray.serve import metrics
 
 from deployments.settings import LOGGER
 from deployments.statistics import Statistics
-from graphs.executor import Executor, NodeTiming
+from graphs.executor import Executor
+from graphs.run import NodeTiming
 from monitoring import names
 from monitoring.names import Metric
 

@@ -12,10 +12,11 @@ from configs.errors import MillraceError
 from configs.tensors import Rows, Signature
 from deployments.hop import StageCall
 from deployments.stage import StageDescription
-from graphs.executor import Executor, Trace
+from graphs.executor import Executor
 from graphs.flat import FlatGraph
 from graphs.load import load_inline, signature_of
 from graphs.plan import compile_plan
+from graphs.run import Trace
 from graphs.terms import UNHURRIED, Terms
 from servables.base import LoadOptions
 
@@ -72,8 +73,10 @@ async def start_service(spec: GraphSpec, applications: Mapping[str, str]) -> Gra
     signatures |= {name: stage.signature for name, stage in stages.items()}
     versions = {name: instance.version for name, instance in instances.items() if instance.version}
     versions |= {name: stage.version for name, stage in stages.items() if stage.version}
-    placed = {node: StageCall(node, handle) for node, handle in handles.items()}
-    executor = Executor(plan, instances, placed, threads=spec.threads)
+    placed = {
+        node: StageCall(node, handle, spec.flat.nodes[node].config.idempotent) for node, handle in handles.items()
+    }
+    executor = Executor(plan, instances, placed, threads=spec.threads, signatures=signatures, versions=versions)
     config = spec.flat.config
     return GraphService(config.name, config.description, signature_of(plan, signatures), versions, executor)
 

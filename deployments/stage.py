@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from deployments.settings import stage_options
 from graphs.batcher import CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
-from graphs.segment import call_node
+from graphs.segment import timed_call
+from graphs.terms import DEFAULT_PRIORITY, Terms
 from servables.base import LoadOptions
 
 Answer = tuple[Rows, BatchTiming] | MillraceError
@@ -81,13 +81,18 @@ class Stage:
         self._instance = load_instance(spec.node, spec.root, spec.load_options)
         self._instance.warmup()
         self._batcher: Batcher[str] = Batcher(
-            self._call, spec.batch.max_rows, spec.node.name, None if spec.gpus else CPU_BATCH_BYTES
+            timed_call(self._instance), spec.batch, spec.node.name, None if spec.gpus else CPU_BATCH_BYTES
         )
 
-    async def run(self, rows: Rows, count: int) -> Answer:
-        """Outputs of the node for `count` rows, or the error that the node answers with."""
+    async def run(self, rows: Rows, count: int, left_s: float = math.inf, priority: int = DEFAULT_PRIORITY) -> Answer:
+        """Outputs of the node for `count` rows, or the error that the node answers with.
+
+        Args:
+            left_s: seconds until the caller's deadline; clocks of two machines differ.
+            priority: the caller's.
+        """
         try:
-            return await self._batcher(rows, count)
+            return await self._batcher(rows, count, Terms.within(left_s, priority))
         except MillraceError as error:
             return error
 
@@ -97,11 +102,6 @@ class Stage:
 
     async def check_health(self) -> None:
         """Called by Serve on the event loop: an answer proves that the loop runs."""
-
-    def _call(self, rows: Rows, count: int) -> tuple[Rows, dict[str, float]]:
-        started = time.perf_counter()
-        outputs = call_node(self._instance, rows, count)
-        return outputs, {self._instance.name: time.perf_counter() - started}
 
     def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests are answered."""

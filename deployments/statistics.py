@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 
 EXTENSION = "statistics"
 """Name of the extension in server metadata."""

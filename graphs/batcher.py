@@ -4,14 +4,19 @@ import asyncio
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from configs.errors import MillraceError, NodeError, Unavailable
+from configs.errors import DeadlineExceeded, MillraceError, NodeError, Overloaded, RowErrors, Unavailable
+from configs.graph import Batch
+from graphs.batch_size import BatchSize
+from graphs.line import Line, rank
+from graphs.pace import Pace
+from graphs.terms import UNHURRIED, Terms
 
 K = TypeVar("K", bound=object)
 Arrays = dict[K, np.ndarray]
@@ -44,6 +49,12 @@ class _Item(Generic[K]):
     bytes: int
     future: "asyncio.Future[tuple[dict[K, np.ndarray], BatchTiming]]"
     arrived: float
+    terms: Terms
+
+    @property
+    def left(self) -> bool:
+        """Whether the caller went away."""
+        return self.future.cancelled()
 
     def shape(self) -> tuple[tuple[K, np.dtype, tuple[int, ...]], ...]:
         """Items may share a call only if their arrays differ in rows alone."""
@@ -61,47 +72,85 @@ class Batcher(Generic[K]):
     """Calls a blocking function in one thread of its own, never on the event loop.
 
     The thread takes what is waiting as soon as it is free, so an idle model is never waited for and a busy
-    one finds a batch. If a batch fails it is halved until the bad items are alone: only they fail.
+    one finds a batch. Who has the higher priority, then the earlier deadline, is taken first. Who left or is too late
+    is not taken at all, and who could only be late is refused at once. If a batch fails it is halved until the bad
+    items are alone, or divided as RowErrors say: only the bad ones fail.
 
     Args:
         call: the function; called by one thread.
-        max_rows: most rows in one call. An item with more is called alone.
+        batch: most rows in one call (an item with more is called alone), longest wait, latency objective.
         max_bytes: most bytes that are put together for one call; an item with more is called alone. On a CPU
             copying larger arrays costs more than a shared call saves. None: no limit, as a GPU wants it.
+        clock: seconds, on the clock of the items' deadlines.
     """
 
     def __init__(
-        self, call: BatchCall[K], max_rows: int, name: str = "batcher", max_bytes: int | None = CPU_BATCH_BYTES
+        self,
+        call: BatchCall[K],
+        batch: Batch,
+        name: str = "batcher",
+        max_bytes: int | None = CPU_BATCH_BYTES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._call = call
-        self._max_rows = max_rows
+        self._name = name
+        self._batch = batch
         self._max_bytes = sys.maxsize if max_bytes is None else max_bytes
-        self._waiting: deque[_Item[K]] = deque()
+        self._clock = clock
+        self._pace = Pace()
+        self._size = BatchSize(batch.max_rows, batch.p99_ms / 1e3) if batch.p99_ms else None
+        self._arrivals: deque[_Item[K]] = deque()
+        self._line: Line[_Item[K]] = Line()
+        """Of the thread alone; what the event loop adds goes through `_arrivals`."""
+        self._ranks: Counter[int] = Counter()
+        """Rank → rows that wait or are being computed. Of the event loop alone."""
         self._wake = threading.Lock()
         self._wake.acquire()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name=f"millrace-{name}", daemon=True)
 
-    async def __call__(self, arrays: dict[K, np.ndarray], count: int) -> tuple[dict[K, np.ndarray], BatchTiming]:
-        """Answer for these rows. Raises what the function raises for them, or Unavailable once closed."""
+    async def __call__(
+        self, arrays: dict[K, np.ndarray], count: int, terms: Terms = UNHURRIED
+    ) -> tuple[dict[K, np.ndarray], BatchTiming]:
+        """Answer for these rows.
+
+        Raises:
+            Overloaded: so much is before these rows that they would wait too long.
+            DeadlineExceeded: the deadline passed while they waited.
+            Unavailable: closed.
+            Exception: what the function raises for them.
+        """
         if self._closed:
             raise Unavailable("shutting down; send the request again")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
             self._thread.start()
-        item = _Item(
-            arrays, count, sum(array.nbytes for array in arrays.values()), loop.create_future(), time.perf_counter()
-        )
-        self._waiting.append(item)
+        now = self._clock()
+        place = rank(terms, now)
+        self._admit(place, count, terms, now)
+        size = sum(array.nbytes for array in arrays.values())
+        item = _Item(arrays, count, size, loop.create_future(), now, terms)
+        self._ranks[place] += count
+        self._arrivals.append(item)
         self._rouse()
-        return await item.future
+        try:
+            return await item.future
+        finally:
+            self._ranks[place] -= count
+            if not self._ranks[place]:
+                del self._ranks[place]
 
     @property
     def waiting(self) -> int:
         """Items that no call has taken yet."""
-        return len(self._waiting)
+        return len(self._arrivals) + len(self._line)
+
+    @property
+    def max_rows(self) -> int:
+        """Most rows in the next call."""
+        return self._size.rows if self._size else self._batch.max_rows
 
     def close(self) -> None:
         """Answer what is waiting, then end the thread."""
@@ -109,6 +158,20 @@ class Batcher(Generic[K]):
         self._rouse()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _admit(self, place: int, count: int, terms: Terms, now: float) -> None:
+        """Refuse what would wait too long. An idle model takes everything, or it would never show that it is faster."""
+        ahead = sum(rows for other, rows in self._ranks.items() if other <= place)
+        if not ahead:
+            return
+        limit_s = min(self._batch.max_wait_s, terms.deadline - now)
+        wait_s = self._pace.wait_s(ahead + count, self.max_rows)
+        if wait_s > limit_s:
+            raise Overloaded(
+                f"node {self._name} is overloaded: the answer would take {wait_s:.3g} s, the limit is "
+                f"{max(limit_s, 0):.3g} s; send the request later",
+                wait_s - max(limit_s, 0.0),
+            )
 
     def _rouse(self) -> None:
         """Wake the thread; a token that it has not taken yet will show it the new item too."""
@@ -118,41 +181,75 @@ class Batcher(Generic[K]):
     def _work(self) -> None:
         while not self._closed:
             self._wake.acquire()
-            self._work_off()
-        self._work_off()  # what arrived between the last look and the end
+            self.work_off()
+        self.work_off()  # what arrived between the last look and the end
 
-    def _work_off(self) -> None:
-        while batch := self._take():
+    def work_off(self) -> None:
+        """Call until nothing waits. For the batcher's thread."""
+        while self._step():
+            pass
+
+    def _step(self) -> bool:
+        """One call, if anything waits."""
+        while self._arrivals:
+            self._line.join(self._arrivals.popleft())
+        batch, expired = self._line.take(self._clock(), self._room())
+        if expired:
+            self._report([_Outcome(item, None, self._too_late()) for item in expired])
+        if batch:
             self._report(self._run(batch))
+        return bool(batch)
 
-    def _take(self) -> list[_Item[K]]:
-        """The oldest item and those behind it that fit into the same call, in order."""
-        batch: list[_Item[K]] = []
+    def _room(self) -> Callable[[_Item[K]], bool]:
+        """Says of each item in turn whether it fits into the same call as those before."""
+        most, first = self.max_rows, None
         rows = size = 0
-        while self._waiting:
-            item = self._waiting[0]
-            if not item.future.cancelled():
-                rows, size = rows + item.count, size + item.bytes
-                full = rows > self._max_rows or size > self._max_bytes
-                if batch and (full or item.shape() != batch[0].shape()):
-                    break
-                batch.append(item)
-            self._waiting.popleft()
-        return batch
+
+        def fits(item: _Item[K]) -> bool:
+            nonlocal first, rows, size
+            rows, size = rows + item.count, size + item.bytes
+            if first is None:
+                first = item
+                return True
+            return rows <= most and size <= self._max_bytes and item.shape() == first.shape()
+
+        return fits
 
     def _run(self, batch: list[_Item[K]]) -> list[_Outcome[K]]:
-        taken = time.perf_counter()
+        taken = self._clock()
         try:
             arrays, count = _join(batch)
-            started = time.perf_counter()
+            started = self._clock()
             outputs, seconds = self._call(arrays, count)
+        except RowErrors as error:
+            return self._divide(batch, error)
         except BaseException as error:  # noqa: BLE001  user code may even exit; the thread must go on, and each item be answered
             return self._halve(batch, error)
+        self._note(count, self._clock() - taken)
         batch_s = started - taken
         return [
             _Outcome(item, (part, BatchTiming(taken - item.arrived, batch_s, seconds, count, item is batch[0])), None)
             for item, part in zip(batch, _split(batch, outputs), strict=True)
         ]
+
+    def _note(self, rows: int, seconds: float) -> None:
+        self._pace.note(rows, seconds)
+        if self._size:
+            self._size.note(rows, seconds)
+
+    def _divide(self, batch: list[_Item[K]], error: RowErrors) -> list[_Outcome[K]]:
+        """The items of the rows that a node calls bad fail, the others are called again."""
+        bad: dict[int, RowErrors] = {}
+        start = 0
+        for index, item in enumerate(batch):
+            own = {row - start: why for row, why in error.reasons.items() if start <= row < start + item.count}
+            if own:
+                bad[index] = RowErrors(own)
+            start += item.count
+        if not bad:
+            return self._halve(batch, NodeError(f"{error.message}, but the call had {start} rows"))
+        rest = [item for index, item in enumerate(batch) if index not in bad]
+        return [_Outcome(batch[index], None, why) for index, why in bad.items()] + self._again(rest)
 
     def _halve(self, batch: list[_Item[K]], error: BaseException) -> list[_Outcome[K]]:
         if len(batch) == 1:
@@ -160,7 +257,17 @@ class Batcher(Generic[K]):
                 error = NodeError(f"{type(error).__name__}: {error}")
             return [_Outcome(batch[0], None, error)]
         middle = len(batch) // 2
-        return self._run(batch[:middle]) + self._run(batch[middle:])
+        return self._again(batch[:middle]) + self._again(batch[middle:])
+
+    def _again(self, batch: list[_Item[K]]) -> list[_Outcome[K]]:
+        """Call without those that left or expired since."""
+        now = self._clock()
+        late = [item for item in batch if item.terms.deadline <= now]
+        wanted = [item for item in batch if not item.left and item.terms.deadline > now]
+        return [_Outcome(item, None, self._too_late()) for item in late] + (self._run(wanted) if wanted else [])
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"the deadline passed before node {self._name} was called")
 
     def _report(self, outcomes: list[_Outcome[K]]) -> None:
         assert self._loop is not None

@@ -11,7 +11,7 @@ from configs.loader import load_graph, parse_graph
 from configs.problems import Problem, config_error, nearest
 from configs.tensors import Signature
 from graphs.callables import declared_signature, import_callable
-from graphs.flat import Edge, FlatGraph, FlatNode, flatten
+from graphs.flat import FALLBACK, Edge, FlatGraph, FlatNode, flatten
 from graphs.order import topological
 from graphs.typing import infer
 from servables.store import find_version
@@ -77,6 +77,8 @@ def place_of(node: str, field: str) -> tuple[str, ...]:
     """Where a node's field stands in the file: a sub-graph's nodes are reported at its node."""
     if not node:
         return tuple(field.split("."))
+    if node.endswith(FALLBACK):
+        node, field = node.removesuffix(FALLBACK), f"fallback.{field}"
     outer, slash, _ = node.partition("/")
     return ("nodes", outer) if slash else ("nodes", node, *field.split("."))
 
@@ -162,7 +164,8 @@ def _code_paths(config: NodeBase) -> list[str]:
 
 
 def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
-    for name, node in flat.nodes.items():
+    for node in flat.all_nodes():
+        name = node.name
         for path in _code_paths(node.config):
             kind = next(key for key in ("call", "ensemble", "switch") if hasattr(node.config, key))
             field = place_of(name, kind)
@@ -177,6 +180,8 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
                     yield document.problem(place_of(name, "inputs"), text)
             if user.is_async and not isinstance(node.config, CallNode):
                 yield document.problem(field, f"{path} is a coroutine; only `call` nodes may be")
+            if user.is_async and name.endswith(FALLBACK):
+                yield document.problem(field, f"{path} is a coroutine; what stands in for a node may not be one")
             if user.is_async and (node.config.placed or node.config.cpus is not None):
                 yield document.problem(
                     field,
@@ -186,20 +191,23 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
 
 
 def _pinned(flat: FlatGraph, root: Path) -> FlatGraph:
-    nodes = {}
-    for name, node in flat.nodes.items():
-        if isinstance(node.config, ModelNode | EnsembleNode) and node.config.model is not None:
-            number = find_version(root / node.config.model, node.config.version).number
-            node = replace(node, config=node.config.model_copy(update={"version": number}))
-        nodes[name] = node
-    return replace(flat, nodes=nodes)
+    return replace(flat, nodes={name: _pinned_node(node, root) for name, node in flat.nodes.items()})
+
+
+def _pinned_node(node: FlatNode, root: Path) -> FlatNode:
+    if node.fallback is not None:
+        node = replace(node, fallback=_pinned_node(node.fallback, root))
+    if isinstance(node.config, ModelNode | EnsembleNode) and node.config.model is not None:
+        number = find_version(root / node.config.model, node.config.version).number
+        node = replace(node, config=node.config.model_copy(update={"version": number}))
+    return node
 
 
 def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem]:
-    for name, node in flat.nodes.items():
+    for node in flat.all_nodes():
         if not isinstance(node.config, ModelNode | EnsembleNode) or node.config.model is None:
             continue
         try:
             find_version(root / node.config.model, node.config.version)
         except ModelError as error:
-            yield document.problem(place_of(name, "model"), error.message)
+            yield document.problem(place_of(node.name, "model"), error.message)

@@ -1,59 +1,35 @@
 """Run a plan for one request: steps in dependency order, independent ones at the same time."""
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from configs.errors import MillraceError, NodeError
-from configs.tensors import Rows
+from configs.errors import DeadlineExceeded, MillraceError, NodeError
+from configs.graph import Batch
+from configs.tensors import Rows, Signature, TensorSpec
 from graphs.batcher import Batcher, BatchTiming
-from graphs.flat import Edge
+from graphs.cache import Cached, RowStore
+from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
 from graphs.plan import Plan, Step, StepKind
-from graphs.segment import EdgeRows, Segment, checked, gather
+from graphs.policies import constant_call, guard
+from graphs.run import Answer, NodeCall, Run, Trace
+from graphs.segment import EdgeRows, Segment, checked, gather, timed_call
 from graphs.terms import UNHURRIED, Terms
-
-
-@dataclass(slots=True)
-class NodeTiming:
-    """Where the time of one node went for one request, in seconds."""
-
-    node: str
-    queue_s: float
-    batch_s: float
-    compute_s: float
-    rows: int
-    """Rows in the call that this request shared."""
-    leads: bool = True
-    """Whether this request was the oldest of the call."""
-
-
-@dataclass(slots=True)
-class Trace:
-    """What one run did."""
-
-    nodes: list[NodeTiming] = field(default_factory=list)
-
-    def add(self, timing: BatchTiming) -> None:
-        """Note a batched call: waiting is counted once, at its first node."""
-        queue_s, batch_s = timing.queue_s, timing.batch_s
-        for node, seconds in timing.compute_s.items():
-            self.nodes.append(NodeTiming(node, queue_s, batch_s, seconds, timing.rows, timing.leads))
-            queue_s = batch_s = 0.0
 
 
 class PlacedCall(Protocol):
     """How the executor reaches a placed node."""
 
-    async def __call__(self, rows: Rows, count: int) -> tuple[Rows, BatchTiming]:
+    async def __call__(self, rows: Rows, count: int, terms: Terms) -> Answer:
         """Outputs of the node for these rows."""
         ...
 
 
-StepCall = Callable[[Frame, Trace], Awaitable[None]]
+StepCall = Callable[[Run], Awaitable[None]]
 
 
 class Executor:
@@ -63,6 +39,8 @@ class Executor:
         instances: the loaded nodes that run in this process.
         placed: how to call each placed node.
         threads: threads for independent models of one step.
+        signatures: of the placed nodes, as their stages tell.
+        versions: node → version of its servable, for the keys of caches.
     """
 
     def __init__(
@@ -72,12 +50,16 @@ class Executor:
         placed: Mapping[str, PlacedCall],
         *,
         threads: int = 1,
+        signatures: Mapping[str, Signature] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         self.plan = plan
+        self._signatures = {name: instance.signature for name, instance in instances.items()} | dict(signatures or {})
+        self._versions = {name: instance.version for name, instance in instances.items()} | dict(versions or {})
         self._instances = instances
         self._placed = placed
         self._segments: list[Segment] = []
-        self._batchers: list[Batcher[Edge]] = []
+        self._batchers: list[Batcher[Any]] = []
         self._calls = [self._bind(step, threads) for step in plan.steps]
         self._readers = [
             [i for i, step in enumerate(plan.steps) if need in step.needs] for need in range(len(plan.steps))
@@ -89,20 +71,23 @@ class Executor:
 
         Args:
             rows: the graph's inputs, each with `count` rows.
+            terms: until when, and before whom.
 
         Raises:
             InvalidInput: a node refused the rows.
             NodeError: a node failed. What else was running for this request is cancelled.
+            Overloaded: a node has so much to do that the rows would wait too long.
+            DeadlineExceeded: the deadline passed. What has not begun is dropped.
         """
         frame = Frame(count, (), self.plan.cases, self.plan.scope_of)
         for name, value in rows.items():
             frame.put(Edge("", name), value)
-        trace = Trace()
-        if len(self._calls) == 1:
-            await self._calls[0](frame, trace)
+        run = Run(frame, Trace(), terms)
+        if terms.deadline == math.inf:
+            await self._follow(run)
         else:
-            await self._run_all(frame, trace)
-        return {name: frame.get(edge, ()) for name, edge in self._outputs.items()}, trace
+            await self._follow_in_time(run)
+        return {name: frame.get(edge, ()) for name, edge in self._outputs.items()}, run.trace
 
     def close(self) -> None:
         """Answer what is waiting, end the threads, close the nodes."""
@@ -118,12 +103,25 @@ class Executor:
         """Requests that wait for a busy model of this process."""
         return sum(batcher.waiting for batcher in self._batchers)
 
-    async def _run_all(self, frame: Frame, trace: Trace) -> None:
+    async def _follow_in_time(self, run: Run) -> None:
+        try:
+            async with asyncio.timeout(run.terms.left_s):
+                await self._follow(run)
+        except TimeoutError:
+            raise DeadlineExceeded(f"graph {self.plan.graph.name}: the deadline passed before the answer") from None
+
+    async def _follow(self, run: Run) -> None:
+        if len(self._calls) == 1:
+            await self._calls[0](run)
+        else:
+            await self._follow_all(run)
+
+    async def _follow_all(self, run: Run) -> None:
         missing = [len(step.needs) for step in self.plan.steps]
 
         async def follow(index: int, group: asyncio.TaskGroup) -> None:
-            if frame.count(self.plan.steps[index].scope):  # else no row goes this way
-                await self._calls[index](frame, trace)
+            if run.frame.count(self.plan.steps[index].scope):  # else no row goes this way
+                await self._calls[index](run)
             ready = []
             for reader in self._readers[index]:
                 missing[reader] -= 1
@@ -142,81 +140,117 @@ class Executor:
             raise _first(failed) from None
 
     def _bind(self, step: Step, threads: int) -> StepCall:
+        name = step.units[0]
         match step.kind:
             case StepKind.FUSED:
                 return self._bind_fused(step, threads)
-            case StepKind.COROUTINE:
-                return self._bind_coroutine(step)
-            case StepKind.PLACED:
-                return self._bind_placed(step)
             case StepKind.MERGE:
                 return self._bind_merge(step)
+            case StepKind.ALONE:
+                return self._bind_node(step, self._batched(self.plan.graph.nodes[name]))
+            case StepKind.COROUTINE:
+                return self._bind_node(step, _awaited(self._instances[name]))
+            case StepKind.PLACED:
+                return self._bind_node(step, _hop(self._placed[name]))
 
     def _bind_fused(self, step: Step, threads: int) -> StepCall:
         segment = Segment(self.plan, step, self._instances, threads)
-        batcher: Batcher[Edge] = Batcher(segment, self._max_rows(step), "+".join(step.units))
+        nodes = (self.plan.graph.nodes.get(unit) for unit in step.units)
+        batches = [node.config.batch for node in nodes if node is not None and node.config.batch is not None]
+        batcher: Batcher[Edge] = Batcher(segment, self._strictest(batches), "+".join(step.units))
         self._segments.append(segment)
         self._batchers.append(batcher)
 
-        async def call(frame: Frame, trace: Trace) -> None:
-            count = frame.count(step.scope)
+        async def call(run: Run) -> None:
+            frame = run.frame
             arrays: EdgeRows = {edge: frame.get(edge, step.scope) for edge in step.reads}
-            outputs, timing = await batcher(arrays, count)
+            outputs, timing = await batcher(arrays, frame.count(step.scope), run.terms)
             for edge, value in outputs.items():
                 frame.put(edge, value)
-            trace.add(timing)
+            run.trace.add(timing)
 
         return call
 
-    def _max_rows(self, step: Step) -> int:
-        """The smallest limit among the step's nodes, or the graph's own."""
-        nodes = (self.plan.graph.nodes.get(unit) for unit in step.units)
-        limits = [node.config.batch.max_rows for node in nodes if node is not None and node.config.batch is not None]
-        return min(limits, default=self.plan.graph.config.batch.max_rows)
+    def _strictest(self, batches: Sequence[Batch]) -> Batch:
+        """One setting that keeps the limits of all nodes of a step."""
+        if not batches:
+            return self.plan.graph.config.batch
+        return Batch(
+            max_rows=min(batch.max_rows for batch in batches),
+            p99_ms=min((batch.p99_ms for batch in batches if batch.p99_ms), default=None),
+            max_wait_s=min(batch.max_wait_s for batch in batches),
+        )
 
-    def _bind_coroutine(self, step: Step) -> StepCall:
+    def _bind_node(self, step: Step, call: NodeCall) -> StepCall:
+        """A step of one node, with the policies of its config."""
         name = step.units[0]
-        node, instance = self.plan.graph.nodes[name], self._instances[name]
+        node = self.plan.graph.nodes[name]
+        guarded = guard(call, name, node.config, self._fallback(node))
+        if node.config.cache is not None:
+            store = RowStore(node.config.cache.ttl_s, node.config.cache.max_bytes)
+            guarded = Cached(guarded, name, self._versions.get(name, ""), store)
 
-        async def call(frame: Frame, trace: Trace) -> None:
-            count = frame.count(step.scope)
-            started = time.perf_counter()
-            try:
-                outputs = checked(instance, await instance.call(gather(node, frame, self.plan)), count)
-            except (MillraceError, asyncio.CancelledError):
-                raise
-            except BaseException as error:  # the edge to user code, which may even exit: the event loop must go on
-                raise NodeError(f"node {name} failed: {type(error).__name__}: {error}") from error
-            _put(frame, name, outputs)
-            trace.nodes.append(NodeTiming(name, 0.0, 0.0, time.perf_counter() - started, count))
+        async def call_step(run: Run) -> None:
+            outputs, timing = await guarded(gather(node, run.frame, self.plan), run.frame.count(step.scope), run)
+            for output, value in outputs.items():
+                run.frame.put(Edge(name, output), value)
+            run.trace.add(timing)
 
-        return call
+        return call_step
 
-    def _bind_placed(self, step: Step) -> StepCall:
-        name = step.units[0]
-        node, placed = self.plan.graph.nodes[name], self._placed[name]
+    def _batched(self, node: FlatNode) -> NodeCall:
+        """The call of a synchronous node in a thread of its own."""
+        batcher: Batcher[str] = Batcher(
+            timed_call(self._instances[node.name]), node.config.batch or self.plan.graph.config.batch, node.name
+        )
+        self._batchers.append(batcher)
 
-        async def call(frame: Frame, trace: Trace) -> None:
-            count = frame.count(step.scope)
-            outputs, timing = await placed(gather(node, frame, self.plan), count)
-            _put(frame, name, outputs)
-            trace.add(timing)
+        async def call(rows: Rows, count: int, run: Run) -> Answer:
+            return await batcher(rows, count, run.terms)
 
         return call
+
+    def _fallback(self, node: FlatNode) -> NodeCall | None:
+        if node.fallback is not None:
+            return self._batched(node.fallback)
+        given = node.config.fallback
+        return constant_call(node.name, given.constant, self._outputs_of(node)) if given and given.constant else None
+
+    def _outputs_of(self, node: FlatNode) -> Mapping[str, TensorSpec]:
+        return self._signatures.get(node.name, Signature()).outputs or node.config.outputs or {}
 
     def _bind_merge(self, step: Step) -> StepCall:
         name = step.units[0]
         node = self.plan.graph.nodes[name]
 
-        async def call(frame: Frame, trace: Trace) -> None:
-            _put(frame, name, frame.merge(name, node.cases))
+        async def call(run: Run) -> None:
+            for output, value in run.frame.merge(name, node.cases).items():
+                run.frame.put(Edge(name, output), value)
 
         return call
 
 
-def _put(frame: Frame, node: str, outputs: Rows) -> None:
-    for output, value in outputs.items():
-        frame.put(Edge(node, output), value)
+def _awaited(instance: Instance) -> NodeCall:
+    """The call of a coroutine node, on the event loop."""
+
+    async def call(rows: Rows, count: int, run: Run) -> Answer:
+        started = time.perf_counter()
+        try:
+            outputs = checked(instance, await instance.call(rows), count)
+        except (MillraceError, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # the edge to user code, which may even exit: the event loop must go on
+            raise NodeError(f"node {instance.name} failed: {type(error).__name__}: {error}") from error
+        return outputs, BatchTiming(0.0, 0.0, {instance.name: time.perf_counter() - started}, count)
+
+    return call
+
+
+def _hop(placed: PlacedCall) -> NodeCall:
+    async def call(rows: Rows, count: int, run: Run) -> Answer:
+        return await placed(rows, count, run.terms)
+
+    return call
 
 
 def _first(failed: BaseExceptionGroup) -> BaseException:

@@ -49,6 +49,7 @@ def describe_step(step: Step) -> str:
     rows = "" if not step.scope else " for the rows of " + " / ".join(f"{switch}={case}" for switch, case in step.scope)
     how = {
         StepKind.FUSED: "fused, one batched call in a thread",
+        StepKind.ALONE: "one batched call in a thread",
         StepKind.COROUTINE: "on the event loop, per request",
         StepKind.PLACED: "one hop to its stage",
         StepKind.MERGE: "rows of the cases come back together",

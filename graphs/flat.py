@@ -5,11 +5,15 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from configs.errors import ConfigError
-from configs.graph import GraphConfig, NodeBase, SubgraphNode, SwitchNode
+from configs.graph import GraphConfig, NodeBase, SubgraphNode, SwitchNode, fallback_node
 from configs.tensors import TensorSpec
 
 CASE = "@case"
 """Output name under which a switch's decision (INT case index a row) travels."""
+
+
+FALLBACK = "!"
+"""Suffix of the name of a node that stands in for another."""
 
 
 class Edge(NamedTuple):
@@ -30,6 +34,8 @@ class FlatNode:
     config: NodeBase
     inputs: Mapping[str, tuple[Edge, ...]]
     cases: Mapping[str, Mapping[str, Edge]] = field(default_factory=dict)
+    fallback: "FlatNode | None" = None
+    """The node that answers when this one does not; it has the same inputs and is called in the gateway."""
 
     def reads(self) -> Iterator[Edge]:
         """Every edge this node needs."""
@@ -59,6 +65,13 @@ class FlatGraph:
     outputs: Mapping[str, Edge]
     config: GraphConfig
     borders: tuple[Border, ...] = ()
+
+    def all_nodes(self) -> Iterator[FlatNode]:
+        """Every node and every node that stands in for one."""
+        for node in self.nodes.values():
+            yield node
+            if node.fallback is not None:
+                yield node.fallback
 
 
 LoadGraph = Callable[[str], GraphConfig]
@@ -142,12 +155,11 @@ class _Flattener:
         return edge
 
     def resolved(self, node: FlatNode) -> FlatNode:
-        return FlatNode(
-            node.name,
-            node.config,
-            {name: tuple(map(self.resolve, edges)) for name, edges in node.inputs.items()},
-            {case: {out: self.resolve(edge) for out, edge in outs.items()} for case, outs in node.cases.items()},
-        )
+        inputs = {name: tuple(map(self.resolve, edges)) for name, edges in node.inputs.items()}
+        cases = {case: {out: self.resolve(edge) for out, edge in outs.items()} for case, outs in node.cases.items()}
+        stand_in = fallback_node(node.config)
+        fallback = FlatNode(node.name + FALLBACK, stand_in, inputs) if stand_in is not None else None
+        return FlatNode(node.name, node.config, inputs, cases, fallback)
 
 
 def _flat_node(node: NodeBase, prefix: str, name: str) -> FlatNode:

@@ -14,9 +14,12 @@ from servables.base import LoadOptions
 
 
 def load_inline(plan: Plan, root: Path, options: LoadOptions) -> dict[str, Instance]:
-    """Load and warm up every node that is not placed. Raises what the first failing node raises."""
+    """Load and warm up every node that is called here: not the placed ones, but what stands in for them.
+
+    Raises what the first failing node raises.
+    """
     placed = set(plan.placed)
-    nodes = [node for name, node in plan.graph.nodes.items() if name not in placed]
+    nodes = [node for node in plan.graph.all_nodes() if node.name not in placed]
     with ThreadPoolExecutor(4, "millrace-load") as pool:
         instances = list(pool.map(lambda node: load_instance(node, root, options), nodes))
     for instance in instances:

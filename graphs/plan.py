@@ -20,6 +20,8 @@ class StepKind(StrEnum):
 
     FUSED = "fused"
     """Synchronous nodes of this process: one batched call in a worker thread."""
+    ALONE = "alone"
+    """A synchronous node of this process with a timeout, a cache or the like: a batched call of its own."""
     COROUTINE = "coroutine"
     """An `async` node: on the event loop, per request."""
     PLACED = "placed"
@@ -67,7 +69,7 @@ def is_placed(node: FlatNode, gateway_cpus: float) -> bool:
 def compile_plan(graph: FlatGraph, gateway_cpus: float = 1.0) -> Plan:
     """Find the fewest steps that respect what the nodes ask for.
 
-    Two synchronous inline units are fused when the same hops and coroutines lie before and after both:
+    Two synchronous inline units are fused when the same hops, coroutines and lone nodes lie before and after both:
     then neither ever waits for something that the other does not wait for.
     """
     return _Compiler(graph, gateway_cpus).plan()
@@ -117,7 +119,7 @@ class _Compiler:
             return StepKind.PLACED
         if isinstance(node.config, CallNode) and import_callable(node.config.call).is_async:
             return StepKind.COROUTINE
-        return StepKind.FUSED
+        return StepKind.ALONE if node.config.guarded else StepKind.FUSED
 
     def _fusion_keys(self) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
         """Which borders lie before and after each unit; a merge apart from its decision is a border too."""

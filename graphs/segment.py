@@ -10,6 +10,7 @@ import numpy as np
 from configs.errors import MillraceError, NodeError
 from configs.graph import EnsembleNode, ModelNode
 from configs.tensors import Rows
+from graphs.batcher import BatchCall
 from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
@@ -103,6 +104,17 @@ def call_node(instance: Instance, inputs: Rows, count: int) -> Rows:
         raise
     except Exception as error:  # the edge to user code, which may raise anything: the request must get an answer
         raise NodeError(f"node {instance.name} failed: {type(error).__name__}: {error}") from error
+
+
+def timed_call(instance: Instance) -> BatchCall[str]:
+    """A node's call for its own batcher."""
+
+    def call(rows: Rows, count: int) -> tuple[Rows, dict[str, float]]:
+        started = time.perf_counter()
+        outputs = call_node(instance, rows, count)
+        return outputs, {instance.name: time.perf_counter() - started}
+
+    return call
 
 
 def checked(instance: Instance, outputs: object, count: int) -> Rows:

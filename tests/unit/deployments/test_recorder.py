@@ -11,7 +11,7 @@ import pytest
 from configs.errors import InvalidInput
 from deployments import recorder
 from deployments.recorder import Recorder
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 from monitoring.names import Metric
 
 

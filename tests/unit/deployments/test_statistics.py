@@ -10,7 +10,7 @@ from configs.errors import InvalidInput
 from deployments import recorder
 from deployments.recorder import Recorder
 from deployments.statistics import Statistics
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 
 NONE = {"count": 0, "ns": 0}
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InvalidInput, NodeError, Unavailable
+from configs.graph import Batch
 from graphs.batcher import Batcher
 
 Answer = tuple[dict[str, np.ndarray], dict[str, float]]
@@ -39,7 +40,7 @@ def model() -> Recorder:
 
 @pytest.fixture
 def batcher(model: Recorder):
-    batcher: Batcher[str] = Batcher(model, max_rows=8)
+    batcher: Batcher[str] = Batcher(model, Batch(max_rows=8))
     yield batcher
     model.gate.set()
     batcher.close()
@@ -132,7 +133,7 @@ async def test_large_arrays_are_not_copied_together_on_a_cpu(model: Recorder) ->
     for limit, calls in ((1000, [1, 1, 1, 1]), (None, [1, 3])):
         model.calls.clear()
         model.entered.clear()
-        batcher: Batcher[str] = Batcher(model, max_rows=8, max_bytes=limit)
+        batcher: Batcher[str] = Batcher(model, Batch(max_rows=8), max_bytes=limit)
         first = await busy(batcher, model)
         large = [asyncio.create_task(batcher({"x": np.ones((1, 200), np.float32)}, 1)) for _ in range(3)]
         await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from configs.errors import InvalidInput, NodeError
 from configs.tensors import Rows
 from graphs.batcher import BatchTiming
 from graphs.executor import Executor
+from graphs.terms import Terms
 from tests.support import nodes as support
 from tests.support.graphs import NODES, add, cascade, executor, plan
 
@@ -31,7 +32,7 @@ def _fresh_calls() -> None:
     support.CALLS.clear()
 
 
-async def plus_hundred(rows_: Rows, count: int) -> tuple[Rows, BatchTiming]:
+async def plus_hundred(rows_: Rows, count: int, terms: Terms) -> tuple[Rows, BatchTiming]:
     """Stands for a stage: adds 100."""
     support.CALLS.append(("stage", count, ""))
     return {"y": rows_["x"] + np.float32(100)}, BatchTiming(0, 0, {"big": 0.0}, count)
@@ -111,7 +112,7 @@ async def test_an_output_that_a_node_forgot() -> None:
 async def test_a_failing_branch_cancels_the_others() -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def endless(rows_: Rows, count: int) -> tuple[Rows, BatchTiming]:
+    async def endless(rows_: Rows, count: int, terms: Terms) -> tuple[Rows, BatchTiming]:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -119,7 +120,7 @@ async def test_a_failing_branch_cancels_the_others() -> None:
             cancelled.set()
         raise AssertionError
 
-    async def failing(rows_: Rows, count: int) -> tuple[Rows, BatchTiming]:
+    async def failing(rows_: Rows, count: int, terms: Terms) -> tuple[Rows, BatchTiming]:
         await started.wait()
         raise NodeError("b is out of order")
 

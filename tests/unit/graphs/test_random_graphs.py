@@ -15,6 +15,7 @@ from graphs.executor import Executor
 from graphs.instances import Instance, load_instance
 from graphs.plan import compile_plan
 from graphs.segment import call_node
+from graphs.terms import Terms
 from servables.base import LoadOptions
 from tests.support.random_graphs import expected, random_graph
 
@@ -25,7 +26,7 @@ class Placed:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
 
-    async def __call__(self, rows: Rows, count: int) -> tuple[Rows, BatchTiming]:
+    async def __call__(self, rows: Rows, count: int, terms: Terms) -> tuple[Rows, BatchTiming]:
         await asyncio.sleep(0)
         assert all(len(value) == count for value in rows.values())
         return call_node(self._instance, rows, count), BatchTiming(0, 0, {}, count)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 from monitoring import names
 from monitoring.reference import reference
 from monitoring.server_timing import server_timing

@@ -1,0 +1,146 @@
+"""Remember a node's answers row by row, and compute equal rows that come at the same time only once."""
+
+import asyncio
+import hashlib
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+
+from configs.tensors import Rows
+from graphs.batcher import BatchTiming
+from graphs.run import Answer, NodeCall, Run
+
+Key = bytes
+_OVERHEAD_BYTES = 500
+"""Of one remembered row beside its arrays: key, entry, array headers."""
+
+
+class RowStore:
+    """Answers by key in memory: the least recently used go when they are too many bytes, each when it is too old.
+
+    Args:
+        ttl_s: seconds that an answer is good for.
+        max_bytes: most bytes of all answers.
+    """
+
+    def __init__(self, ttl_s: float, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ttl_s, self._max_bytes, self._clock = ttl_s, max_bytes, clock
+        self._rows: OrderedDict[Key, tuple[float, int, Rows]] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: Key) -> Rows | None:
+        """The outputs of one row, each with a leading dimension of 1; None if unknown or too old."""
+        entry = self._rows.get(key)
+        if entry is None:
+            return None
+        if entry[0] <= self._clock():
+            self._forget(key)
+            return None
+        self._rows.move_to_end(key)
+        return entry[2]
+
+    def put(self, key: Key, row: Rows) -> None:
+        """Remember a row; the arrays must not be views of larger ones."""
+        if key in self._rows:
+            self._forget(key)
+        size = _OVERHEAD_BYTES + sum(map(_array_bytes, row.values()))
+        if size > self._max_bytes:
+            return
+        self._rows[key] = (self._clock() + self._ttl_s, size, row)
+        self.bytes += size
+        while self.bytes > self._max_bytes:
+            self._forget(next(iter(self._rows)))
+
+    def _forget(self, key: Key) -> None:
+        self.bytes -= self._rows.pop(key)[1]
+
+
+class Cached:
+    """A node's call that asks the node only for rows that are neither remembered nor being computed.
+
+    If the request that computes a row fails (its deadline passes, another of its rows is bad), those that wait for
+    the row compute it themselves: they are not harmed.
+
+    Args:
+        name: the node's, for the trace.
+        version: of the node's servable; part of every key, so a new version starts empty.
+    """
+
+    def __init__(self, call: NodeCall, name: str, version: str, store: RowStore) -> None:
+        self._call, self._name, self._store = call, name, store
+        self._salt = f"{name}\0{version}".encode()
+        self._computing: dict[Key, asyncio.Future[Rows | None]] = {}
+
+    async def __call__(self, rows: Rows, count: int, run: Run) -> Answer:
+        """The node's outputs for `count` rows."""
+        keys = row_keys(rows, count, self._salt)
+        found = {key: row for key in keys if (row := self._store.get(key)) is not None}
+        run.trace.events.append((self._name, "cache hit", sum(key in found for key in keys)))
+        timing = BatchTiming(0.0, 0.0, {}, count)
+        while missing := {key: index for index, key in enumerate(keys) if key not in found}:
+            others = {key: self._computing[key] for key in missing if key in self._computing}
+            own = {key: index for key, index in missing.items() if key not in others}
+            if own:  # before waiting for others, so that no two requests wait for each other
+                computed, timing = await self._compute(own, rows, count, run)
+                found |= computed
+            for key, future in others.items():
+                row = await asyncio.shield(future)
+                if row is not None:
+                    found[key] = row
+        return {name: np.concatenate([found[key][name] for key in keys]) for name in found[keys[0]]}, timing
+
+    async def _compute(
+        self, own: dict[Key, int], rows: Rows, count: int, run: Run
+    ) -> tuple[dict[Key, Rows], BatchTiming]:
+        for key in own:
+            self._computing[key] = asyncio.get_running_loop().create_future()
+        computed: dict[Key, Rows] = {}
+        try:
+            indices = list(own.values())
+            asked = rows if len(own) == count else {name: array[indices] for name, array in rows.items()}
+            outputs, timing = await self._call(asked, len(own), run)
+            order = sorted(own, key=own.__getitem__) if asked is rows else list(own)
+            for at, key in enumerate(order):
+                computed[key] = {name: array[at : at + 1].copy() for name, array in outputs.items()}
+                self._store.put(key, computed[key])
+        finally:
+            for key in own:
+                self._computing.pop(key).set_result(computed.get(key))
+        return computed, timing
+
+
+def row_keys(rows: Rows, count: int, salt: bytes) -> list[Key]:
+    """A digest for each row: of its inputs' names, datatypes, shapes and bytes (BLAKE2b, RFC 7693)."""
+    names = sorted(rows)
+    head = hashlib.blake2b(salt, digest_size=20)
+    for name in names:
+        head.update(f"\0{name}\0{rows[name].dtype.str}{rows[name].shape[1:]}".encode())
+    parts = [_row_bytes(rows[name], count) for name in names]
+    keys = []
+    for index in range(count):
+        digest = head.copy()
+        for part in parts:
+            digest.update(part(index))
+        keys.append(digest.digest())
+    return keys
+
+
+def _row_bytes(array: np.ndarray, count: int) -> Callable[[int], bytes | memoryview]:
+    if array.dtype.hasobject:
+        return lambda index: b"".join(map(_element, array[index : index + 1].flat))
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    size = len(data) // count
+    return lambda index: data[index * size : (index + 1) * size]
+
+
+def _element(item: bytes | str) -> bytes:
+    """Length first, or two elements could run into each other; text apart from bytes."""
+    data = item.encode(errors="surrogatepass") if isinstance(item, str) else bytes(item)
+    return b"%d%b" % (len(data), b"t" if isinstance(item, str) else b"b") + data
+
+
+def _array_bytes(array: np.ndarray) -> int:
+    return array.nbytes + (sum(map(sys.getsizeof, array.flat)) if array.dtype.hasobject else 0)

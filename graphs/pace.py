@@ -1,0 +1,43 @@
+"""How long calls take by their number of rows, learnt from those that were made."""
+
+_MEMORY = 0.98
+"""Weight of all that was seen before, at each new call: about the last fifty count."""
+
+
+class Pace:
+    """Seconds of a call = fixed + rows x each, by least squares over the recent calls.
+
+    Until sizes differ a call is taken to cost the same whatever its rows: this promises too much rather than too
+    little, so nothing is refused that could have been done, and sizes differ soon after.
+    """
+
+    def __init__(self) -> None:
+        self._weight = self._rows = self._seconds = self._rows2 = self._product = 0.0
+        self._line = (0.0, 0.0)
+
+    def note(self, rows: int, seconds: float) -> None:
+        """A call was made."""
+        self._weight = self._weight * _MEMORY + 1
+        self._rows = self._rows * _MEMORY + rows
+        self._seconds = self._seconds * _MEMORY + seconds
+        self._rows2 = self._rows2 * _MEMORY + rows * rows
+        self._product = self._product * _MEMORY + rows * seconds
+        self._line = self._fit()
+
+    def seconds(self, rows: int) -> float:
+        """Of one call; 0 before the first."""
+        fixed, each = self._line
+        return fixed + each * rows
+
+    def wait_s(self, rows: int, most: int) -> float:
+        """Until so many rows are done, in calls of `most` rows and a last one of the rest."""
+        full, rest = divmod(rows, most)
+        return full * self.seconds(most) + (self.seconds(rest) if rest else 0.0)
+
+    def _fit(self) -> tuple[float, float]:
+        rows, seconds = self._rows / self._weight, self._seconds / self._weight
+        spread = self._rows2 / self._weight - rows * rows
+        if spread < 0.01:
+            return seconds, 0.0
+        each = max((self._product / self._weight - rows * seconds) / spread, 0.0)
+        return max(seconds - each * rows, 0.0), min(each, seconds / rows)
