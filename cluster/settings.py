@@ -12,6 +12,9 @@ from cluster.ports import Ports
 MAX_MESSAGE_BYTES = 128 << 20
 """Largest message between processes and over gRPC: above the gateway's largest request body, 64 MiB by default."""
 
+_BODY_S = 60
+"""How long a client may take to send a body that fits into HAProxy's buffer; then it gets 408."""
+
 
 class Setting(NamedTuple):
     """One environment variable."""
@@ -111,10 +114,42 @@ def _haproxy(ports: Ports, folder: Path) -> list[Setting]:
             "deployments.express:middlewares",
             "Requests go from a replica's HTTP server straight to the gateway, past half of Serve's work for each.",
         ),
+        *_faults(),
         Setting(
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
             "2",
             "A replica that goes stays open this long for balancers to notice. The default of 30 s is for balancers "
             "outside; our HAProxy hears of it within 0.1 s.",
+        ),
+    ]
+
+
+def _faults() -> list[Setting]:
+    """What makes deaths of replicas and of HAProxy cost latency instead of requests."""
+    return [
+        Setting(
+            "RAY_SERVE_HAPROXY_RETRY_ON",
+            "conn-failure empty-response",
+            "A request in a replica that dies before it answers is sent to another. Serve's default retries only what "
+            "was not sent yet, as not every application's requests may run twice; an inference may.",
+        ),
+        Setting(
+            "RAY_SERVE_HAPROXY_RETRIES",
+            "2",
+            "Three tries in all, as between gateway and stage: a request that kills its replica kills no more.",
+        ),
+        Setting(
+            "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER",
+            # Ray's template has no place for a rule of one's own. This value ends a line of each backend, so further
+            # lines can follow it; the last word begins the line that the rest of the template's line belongs to.
+            f"5s\n    http-request wait-for-body time {_BODY_S}s if {{ req.hdr(content-length) -m found }}"
+            "\n    default-server",
+            "HAProxy can only send again what it held whole when it sent it first, and many clients send headers and "
+            "body apart. It waits for bodies of known length, or for a full buffer of 16 KiB: not for streams.",
+        ),
+        Setting(
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S",
+            "1",
+            "Three failed checks until HAProxy is started again: the default of 10 s makes that half a minute.",
         ),
     ]
