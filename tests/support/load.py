@@ -88,8 +88,9 @@ def http_client(url: str, body: dict, expected: dict) -> Client:
     return client
 
 
-def grpc_client(address: str, request: bytes) -> Client:
-    """A client with one channel that does not retry."""
+def grpc_client(address: str, request: bytes, application: str = "") -> Client:
+    """A client with one channel that does not retry; it names the application if one is given."""
+    metadata = [("application", application)] if application else None
 
     @contextmanager
     def client() -> Iterator[Ask]:
@@ -98,7 +99,7 @@ def grpc_client(address: str, request: bytes) -> Client:
 
             def ask() -> str:
                 try:
-                    rpc(request, timeout=TIMEOUT_S)
+                    rpc(request, timeout=TIMEOUT_S, metadata=metadata)
                 except grpc.RpcError as error:
                     return f"gRPC {error.code()} {error.details()}"
                 return ""
