@@ -22,7 +22,7 @@ from deployments.protocols.terms import terms_of
 from deployments.protocols.v2_proto import ModelStreamInferResponse
 from deployments.service import GraphService
 from deployments.settings import LOGGER
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 from graphs.terms import Terms
 
 logger = logging.getLogger(LOGGER)

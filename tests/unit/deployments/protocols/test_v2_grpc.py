@@ -12,7 +12,7 @@ from deployments.protocols.model_config import model_config
 from deployments.protocols.request import InferRequest, RequestedOutput
 from deployments.protocols.v2_proto import InferTensorContents, ModelInferRequest
 from deployments.statistics import Statistics
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 from tests.unit.deployments.protocols.samples import (
     FLOATS,
     asking,
