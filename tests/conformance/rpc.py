@@ -61,7 +61,8 @@ def values(response: Any, name: str) -> list[Any]:
     if not response.raw_output_contents:
         return list(getattr(output.contents, FIELDS[output.datatype]))
     assert len(response.raw_output_contents) == len(names), "as many raw contents as outputs"
-    assert not any(item.HasField("contents") for item in response.outputs), "raw and typed contents in one response"
+    typed = [item.name for item in response.outputs if item.contents.ByteSize()]
+    assert not typed, f"raw and typed contents in one response: {typed}"
     return unpack(output.datatype, response.raw_output_contents[index])
 
 

@@ -37,7 +37,6 @@ def test_requested_outputs(rpc: Rpc, outputs: list[str]) -> None:
 def test_id_comes_back(rpc: Rpc) -> None:
     """OIP gRPC, "Inference": "Optional identifier … If specified will be returned in the response"."""
     assert rpc.call("ModelInfer", simple(id="a b/ü")).id == "a b/ü"
-    assert rpc.call("ModelInfer", simple()).id == ""
 
 
 @pytest.mark.model("simple")

@@ -142,7 +142,7 @@ def test_config_of_an_unknown_model(rest: Rest) -> None:
 
 
 @pytest.mark.needs("repository")
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"ready": true}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"ready": true}'])
 def test_repository_index(rest: Rest, body: bytes) -> None:
     """Triton, "Model Repository Extension", "Index": name, version, state, reason of each model."""
     response = rest.post("/v2/repository/index", body)

@@ -1,6 +1,5 @@
 """Inference over HTTP in JSON."""
 
-import json
 from typing import Any
 
 import pytest
@@ -42,12 +41,6 @@ def test_id_comes_back(rest: Rest, identifier: str) -> None:
 
 
 @pytest.mark.model("simple")
-def test_no_id(rest: Rest) -> None:
-    """OIP REST, "Inference Response JSON Object": the identifier "given in the request, if any"."""
-    assert rest.answer("simple", simple()).get("id", "") == ""
-
-
-@pytest.mark.model("simple")
 def test_nested_data(rest: Rest) -> None:
     """OIP REST, "Tensor Data": elements in their natural multi-dimensional representation."""
     inputs = [tensor("INPUT0", "INT32", [1, 16], [A]), tensor("INPUT1", "INT32", [1, 16], [B])]
@@ -80,17 +73,6 @@ def test_a_version_by_name(rest: Rest) -> None:
     document = rest.answer("simple", simple(), versions[-1])
     assert document["model_version"] == versions[-1]
     assert values(document, "OUTPUT0") == SUM
-
-
-@pytest.mark.model("simple")
-def test_content_type_is_not_needed(rest: Rest) -> None:
-    """OIP REST, "Inference": nothing asks for a content type; curl's default is a form's."""
-    response = rest.post(
-        "/v2/models/simple/infer",
-        json.dumps(simple()),
-        {"content-type": "application/x-www-form-urlencoded"},
-    )
-    assert response.status_code == 200, response.text
 
 
 @pytest.mark.model("simple")
