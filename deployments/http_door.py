@@ -79,9 +79,13 @@ class HttpDoor:
         try:
             handler, request = await self._accept(scope, receive)
             if UNWATCHED not in scope:  # Serve watches this one
-                return await _handle(handler, request)
-            with DepartureWatch(receive):
-                return await _handle(handler, request)
+                answer = await handler(request)
+            else:
+                with DepartureWatch(receive):
+                    answer = await handler(request)
+            if b"accept-encoding" in request.headers:
+                await _compress(answer, request.headers[b"accept-encoding"])
+            return answer
         except MillraceError as error:
             return _error(error)
         except ClientLeft:
@@ -179,18 +183,15 @@ def _watched(scope: Scope, receive: Receive) -> "DepartureWatch | nullcontext[No
     return DepartureWatch(receive) if UNWATCHED in scope else nullcontext()
 
 
-async def _handle(handler: Handler, request: Request) -> Response | EventStream:
-    """The handler's answer, compressed if the caller prefers that."""
-    answer = await handler(request)
-    accepted = request.headers.get(b"accept-encoding")
-    if accepted is None or isinstance(answer, EventStream) or len(answer.body) < compression.LEAST_BYTES:
-        return answer
+async def _compress(answer: Response | EventStream, accepted: bytes) -> None:
+    """Compress an answer, if the caller prefers that."""
+    if isinstance(answer, EventStream) or len(answer.body) < compression.LEAST_BYTES:
+        return
     coding = compression.preferred_coding(accepted)
     if coding:
         work = LARGE * len(answer.body) // _COMPRESSED_AT_ONCE  # compressing is so much slower than encoding
         answer.body = await off_loop(work, compression.compressed, answer.body, coding)
         answer.headers += [(b"content-encoding", coding.encode()), (b"vary", b"accept-encoding")]
-    return answer
 
 
 async def _send_events(stream: EventStream, send: Send) -> None:

@@ -15,7 +15,7 @@ from deployments.protocols.request import InferRequest
 from deployments.protocols.v2_json import error_body
 from deployments.service import GraphService
 from deployments.settings import LOGGER
-from graphs.executor import NodeTiming
+from graphs.run import NodeTiming
 
 logger = logging.getLogger(LOGGER)
 

@@ -20,25 +20,41 @@ def to_array(name: str, value: Any, spec: TensorSpec, text: bytes) -> np.ndarray
 
     `text` is the JSON that `value` was parsed from. Raises InvalidInput as `check_tensor` and `from_json` do.
     """
-    if value == []:
-        raise InvalidInput(f"input '{name}' is an empty list: zero rows; send at least one row")
+    return _rows(name, value, shape_of(value), spec, text)
+
+
+def row_to_array(name: str, value: Any, spec: TensorSpec, text: bytes) -> np.ndarray:
+    """As `to_array` for one row, in lists as deep as a row is; the array has the leading dimension."""
+    return _row(name, value, shape_of(value), spec, text)
+
+
+def either_to_array(name: str, value: Any, spec: TensorSpec, text: bytes) -> tuple[np.ndarray, bool]:
+    """Rows, or one row by how deep the lists are; and whether it is one row."""
     shape = shape_of(value)
+    if len(shape) == len(spec.shape) - 1 and shape != [0]:
+        return _row(name, value, shape, spec, text), True
+    return _rows(name, value, shape, spec, text), False
+
+
+def _rows(name: str, value: Any, shape: list[int], spec: TensorSpec, text: bytes) -> np.ndarray:
+    if shape == [0]:
+        raise InvalidInput(f"input '{name}' is an empty list: zero rows; send at least one row")
     if not shape:
         raise InvalidInput(f"input '{name}' is {kind_of(value)}, expected lists of shape {list(spec.shape)}")
     check_tensor(name, spec.datatype, shape, spec)
     return from_json(name, value, spec.datatype, shape, text, _element)
 
 
-def row_to_array(name: str, value: Any, spec: TensorSpec, text: bytes) -> np.ndarray:
-    """As `to_array` for one row, in lists as deep as a row is; the array has the leading dimension."""
-    shape, expected = shape_of(value), spec.shape[1:]
+def _row(name: str, value: Any, shape: list[int], spec: TensorSpec, text: bytes) -> np.ndarray:
+    expected = spec.shape[1:]
     if any(fixed not in (-1, size) for size, fixed in zip(shape, expected, strict=True)):
         raise InvalidInput(
             f"input '{name}' came as one row of shape {shown(shape)}, expected {list(expected)}; "
             f"several rows have the shape {list(spec.shape)}"
         )
-    check_tensor(name, spec.datatype, [1, *shape], spec)
-    return from_json(name, [value], spec.datatype, [1, *shape], text, _element)
+    shape = [1, *shape]
+    check_tensor(name, spec.datatype, shape, spec)
+    return from_json(name, [value], spec.datatype, shape, text, _element)
 
 
 def elements_to_array(name: str, elements: list[Any], spec: TensorSpec, text: bytes) -> np.ndarray:

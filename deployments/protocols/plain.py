@@ -9,7 +9,7 @@ from configs.errors import InvalidInput, UnsupportedMediaType
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
 from deployments.protocols.arrays import parse_json, parse_object
 from deployments.protocols.multipart import parse_parts
-from deployments.protocols.nested import row_to_array, shape_of, to_array, to_nested
+from deployments.protocols.nested import either_to_array, to_nested
 from deployments.protocols.request import InferRequest, check_together, shown, spec_of
 
 _JSON = ("", "application/json", "application/x-www-form-urlencoded")
@@ -94,12 +94,9 @@ def _rows(values: dict[str, Any], text: bytes, inputs: Mapping[str, TensorSpec])
     rows: Rows = {}
     singles: list[str] = []
     for name, value in values.items():
-        spec = spec_of(name, inputs)
-        if value != [] and len(shape_of(value)) == len(spec.shape) - 1 and value is not None:
+        rows[name], single = either_to_array(name, value, spec_of(name, inputs), text)
+        if single:
             singles.append(name)
-            rows[name] = row_to_array(name, value, spec, text)
-        else:
-            rows[name] = to_array(name, value, spec, text)
     if singles and len(singles) != len(rows):
         raise InvalidInput(
             f"{', '.join(map(repr, singles))} came as one row without the leading dimension, the other inputs with it; "

@@ -26,7 +26,7 @@ def terms_of(parameters: Mapping[str, Parameter], timeout_s: float | None = None
     Raises:
         InvalidInput: a value is not a number of its range.
     """
-    if not parameters and timeout_s is None:
+    if timeout_s is None and "timeout" not in parameters and "priority" not in parameters:
         return UNHURRIED
     microseconds, priority = _whole(parameters, "timeout"), _whole(parameters, "priority")
     seconds = min(microseconds / 1e6 or math.inf, math.inf if timeout_s is None else timeout_s)
