@@ -1,6 +1,7 @@
 """Python handles: arrays in, arrays out, from any process of the cluster."""
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -10,10 +11,11 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from configs.errors import InvalidInput, MillraceError, NotFound, TooLarge, Unavailable
 from configs.tensors import Datatype, Rows, Signature
+from graphs.terms import DEFAULT_PRIORITY
 
 _AWAY = (RayError, RayServeException, OSError, grpc.aio.AioRpcError, Unavailable)
 """What a call ends with when the replica dies, stops or cannot be reached. Graphs are idempotent: another is asked."""
@@ -24,10 +26,22 @@ _DELAYS_S = (0.1, 0.5, 0.0)
 class GraphClient:
     """Calls one graph by handle. Make it with `connect`."""
 
-    def __init__(self, graph: str, handle: DeploymentHandle) -> None:
+    def __init__(
+        self, graph: str, handle: DeploymentHandle, timeout_s: float = math.inf, priority: int = DEFAULT_PRIORITY
+    ) -> None:
         self.graph = graph
         self._handle = handle
+        self._timeout_s, self._priority = timeout_s, priority
         self._signature: Signature | None = None
+
+    def urgent(self, timeout_s: float = math.inf, priority: int = DEFAULT_PRIORITY) -> "GraphClient":
+        """This client on other terms.
+
+        Args:
+            timeout_s: seconds within which each answer is wanted; later the work is dropped.
+            priority: 1 comes first, 10 is the default, larger numbers are less urgent.
+        """
+        return GraphClient(self.graph, self._handle, timeout_s, priority)
 
     def signature(self) -> Signature:
         """Inputs and outputs of the graph. Blocks; raises NotFound for an unknown graph."""
@@ -42,17 +56,23 @@ class GraphClient:
             InvalidInput: the inputs do not fit the graph.
             TooLarge: inputs or outputs do not fit into one of Ray's messages.
             NodeError: the graph could not answer.
+            Overloaded: not in time; `retry_after_s` says when to try again.
+            DeadlineExceeded: not within the client's `timeout_s`.
             Unavailable: no gateway did, in several tries.
         """
-        rows: Rows = self._call("infer", self.graph, _arrays(inputs, self.signature()))
+        rows: Rows = self._call("infer", self.graph, _arrays(inputs, self.signature()), *self._terms)
         return rows
 
     async def predict_async(self, **inputs: Any) -> Rows:
-        """As `predict`, for coroutines."""
+        """As `predict`, for coroutines. Cancelled, it cancels the work too."""
         if self._signature is None:
             self._signature = await self._call_async("describe", self.graph)
-        rows: Rows = await self._call_async("infer", self.graph, _arrays(inputs, self._signature))
+        rows: Rows = await self._call_async("infer", self.graph, _arrays(inputs, self._signature), *self._terms)
         return rows
+
+    @property
+    def _terms(self) -> tuple[float, int]:
+        return self._timeout_s, self._priority
 
     def _call(self, method: str, *args: Any) -> Any:
         for delay_s in _DELAYS_S:
@@ -66,7 +86,7 @@ class GraphClient:
     async def _call_async(self, method: str, *args: Any) -> Any:
         for delay_s in _DELAYS_S:
             try:
-                return _raised(await getattr(self._handle, method).remote(*args))
+                return _raised(await _cancelling(getattr(self._handle, method).remote(*args)))
             except _AWAY as error:
                 last = self._may_pass(error)
                 await asyncio.sleep(delay_s)
@@ -121,6 +141,15 @@ def _arrays(inputs: dict[str, Any], signature: Signature) -> Rows:
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"input {name}: not {datatype} values: {error}") from None
     return rows
+
+
+async def _cancelling(response: "DeploymentResponse[Any]") -> Any:
+    """What a response brings; who stops waiting for it cancels it."""
+    try:
+        return await response
+    except asyncio.CancelledError:
+        response.cancel()
+        raise
 
 
 def _raised(answer: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -18,6 +19,7 @@ from deployments.protocols import handle
 from deployments.recorder import Recorder
 from deployments.service import GraphSpec, start_service
 from deployments.settings import LOGGER
+from graphs.terms import DEFAULT_PRIORITY, Terms
 
 logger = logging.getLogger(LOGGER)
 
@@ -52,13 +54,17 @@ class Gateway(GrpcDoor):
         """What Serve runs for HTTP requests."""
         return HttpDoor(self.answering, *self.server, self._max_request_bytes)
 
-    async def infer(self, graph: str, rows: Rows) -> Rows | MillraceError:
+    async def infer(
+        self, graph: str, rows: Rows, left_s: float = math.inf, priority: int = DEFAULT_PRIORITY
+    ) -> Rows | MillraceError:
         """For handles: outputs of a graph for arrays. Errors are returned: raised, Ray would wrap them."""
         watch, known = Stopwatch.start(self.answering.recorder, "handle"), ""
         try:
             service = self.answering.service(graph)
             known = graph
-            answer = await self.answering.infer(service, handle.decode(rows, graph, service.signature))
+            answer = await self.answering.infer(
+                service, handle.decode(rows, graph, service.signature), Terms.within(left_s, priority)
+            )
         except MillraceError as error:
             watch.failed(known, error, error.grpc_code)
             return error

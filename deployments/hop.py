@@ -6,7 +6,7 @@ import sys
 
 import grpc
 import numpy as np
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -19,7 +19,9 @@ from graphs.terms import UNHURRIED, Terms
 logger = logging.getLogger(LOGGER)
 
 TRIES = 3
-"""Calls of a stage for the same rows: nodes are idempotent, so what a dying replica held is sent elsewhere."""
+"""Calls of a stage for the same rows, while none reached a replica. What one held when it died is sent once more."""
+_NOT_REACHED = "failed to connect"
+"""In the words of gRPC when a replica that is gone was never asked."""
 MESSAGE_BYTES = 3 << 20
 """Bytes of arrays in one message, either way: below 4 MiB, the limit where Ray's own setting was not raised."""
 
@@ -30,11 +32,15 @@ class StageCall:
     """Calls a stage by handle, straight to a replica over gRPC.
 
     Many rows go in several messages at the same time, which also shares them among the replicas.
+
+    Args:
+        idempotent: whether rows that a replica had when it died may be sent to another one.
     """
 
     def __init__(self, node: str, handle: DeploymentHandle, idempotent: bool = True) -> None:
         self._node = node
         self._idempotent = idempotent
+        self._apart = asyncio.Lock()
         # Arrays go in the message: by reference they would pass through the object store, which costs more.
         self._run = handle.options(
             method_name="run", _by_reference=False, request_serialization="pickle", response_serialization="pickle"
@@ -46,6 +52,7 @@ class StageCall:
         """Outputs of the node for `count` rows, in their order.
 
         Raises:
+            NodeError: the node failed, or its process ended twice with these rows.
             TooLarge: a row is larger than a message may be.
             Unavailable: no replica answered.
             MillraceError: what the node answers with.
@@ -89,25 +96,41 @@ class StageCall:
 
     async def _answer(self, rows: Rows, count: int, terms: Terms) -> Answer:
         """What a replica answers. Raises AioRpcError only for a message that is too large."""
+        lost = False
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(0.05 * attempt)
             try:
-                answer = await self._call(rows, count, terms)
+                answer = await (self._call_apart if lost else self._call)(rows, count, terms)
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
-                reason = error.code().name
+                reason, reached = error.code().name, _may_have_killed(error)
             except (RayError, RayServeException, OSError) as error:
-                reason = type(error).__name__
+                reason, reached = type(error).__name__, isinstance(error, ActorDiedError)
             else:
                 if not isinstance(answer, MillraceError):
-                    return answer  # type: ignore[no-any-return]
+                    return answer
                 if not isinstance(answer, Unavailable):
                     raise answer
-                reason = answer.message  # the replica shuts down: another one may answer
+                reason, reached = answer.message, False  # the replica shuts down: another one may answer
             logger.warning("node %s: try %d of %d failed: %s", self._node, attempt + 1, TRIES, reason)
+            if reached and (lost or not self._idempotent):
+                raise NodeError(self._died(lost))
+            lost = lost or reached
         raise Unavailable(f"node {self._node}: no replica answered in {TRIES} tries ({reason}); send the request again")
+
+    def _died(self, again: bool) -> str:
+        what = "its process ended twice while it had these rows" if again else "its process ended; it is not idempotent"
+        return f"node {self._node} failed: {what}; the log of the stage says why"
+
+    async def _call_apart(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
+        """The second try of rows that were in a process when it ended: one after another.
+
+        One of them may have ended it. Together they would end the next process too, and none would be answered.
+        """
+        async with self._apart:
+            return await self._call(rows, count, terms)
 
     async def _call(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
         """One call, cancelled on the other side too when nobody wants its answer any more."""
@@ -128,6 +151,11 @@ class StageCall:
                 f"give the same names and shapes whatever the rows, or send fewer rows"
             ) from None
         return outputs, _joined_timing([timing for _, timing in answers])
+
+
+def _may_have_killed(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the replica had the rows when the connection broke; one that stops in good order cancels instead."""
+    return error.code() is grpc.StatusCode.UNAVAILABLE and _NOT_REACHED not in (error.details() or "")
 
 
 def _joined_timing(parts: list[BatchTiming]) -> BatchTiming:

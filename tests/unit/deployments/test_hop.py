@@ -26,7 +26,7 @@ class Handle:
     def __init__(self, replica: Callable[[Rows, int], Answer | MillraceError]) -> None:
         self.replica = replica
         self.counts: list[int] = []
-        self.running = self.most_running = 0
+        self.running = self.most_running = self.most_at_second_try = 0
 
     def options(self, **_: Any) -> "Handle":
         return self
@@ -38,6 +38,8 @@ class Handle:
         self.counts.append(count)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
+        if len(self.counts) > 8:
+            self.most_at_second_try = max(self.most_at_second_try, self.running)
         await asyncio.sleep(0)
         self.running -= 1
         fits((rows, count))
@@ -86,6 +88,46 @@ async def test_what_a_leaving_replica_held_is_sent_again(failure: Exception) -> 
     outputs, timing = await StageCall("n", in_turn(failure, failure, None))(ONE, 1)
     assert outputs["x"] is ONE["x"]
     assert timing is TIMING
+
+
+BROKEN = rpc_error(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+NOT_THERE = rpc_error(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses")
+
+
+async def test_rows_that_were_in_a_process_that_ended_twice_are_not_sent_a_third_time() -> None:
+    handle = in_turn(BROKEN, BROKEN)
+    with pytest.raises(NodeError, match="its process ended twice while it had these rows"):
+        await StageCall("n", handle)(ONE, 1)
+    assert handle.counts == [1, 1]
+
+
+async def test_a_replica_that_was_not_reached_harms_no_rows() -> None:
+    outputs, _ = await StageCall("n", in_turn(BROKEN, NOT_THERE, None))(ONE, 1)
+    assert outputs["x"] is ONE["x"]
+
+
+async def test_rows_of_a_node_that_is_not_idempotent_are_sent_once() -> None:
+    handle = in_turn(BROKEN)
+    with pytest.raises(NodeError, match="it is not idempotent"):
+        await StageCall("n", handle, idempotent=False)(ONE, 1)
+    assert handle.counts == [1]
+
+
+async def test_one_poisonous_request_ends_the_next_process_alone() -> None:
+    alive = iter([False] * 8)  # the first process ends with everything in it, the next with the poison alone
+
+    def replica(rows: Rows, count: int) -> Answer:
+        if not next(alive, True) or rows["x"][0, 0] == 7:
+            raise BROKEN
+        return echo(rows, count)
+
+    handle = Handle(replica)
+    call = StageCall("n", handle)
+    answers = await asyncio.gather(
+        *(call({"x": np.full((1, 1), value)}, 1) for value in range(8)), return_exceptions=True
+    )
+    assert [isinstance(answer, NodeError) for answer in answers] == [False] * 7 + [True]
+    assert handle.most_at_second_try == 1
 
 
 async def test_after_the_last_try_the_reason_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

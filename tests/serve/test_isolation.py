@@ -1,0 +1,174 @@
+"""Who leaves, is late, is poisonous or ends the process harms nobody else: through every door, behind both proxies."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.support.grpc_client import infer_request, rpc
+from tests.support.http import Answer
+from tests.support.server import ROOT, Server
+
+Leave = Callable[[], None]
+
+
+@pytest.fixture(params=["gated", "gated-placed"])
+def graph(request: pytest.FixtureRequest) -> str:
+    """The same node inside the gateway, and in a process of its own."""
+    return str(request.param)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """While this file exists, the node's call does not return."""
+    path = tmp_path / "gate"
+    path.touch()
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+class Batch:
+    """One request holds the node; those sent after it wait for the next call."""
+
+    def __init__(self, server: Server, graph: str, gate: Path, pool: ThreadPoolExecutor) -> None:
+        self.server, self.graph, self.gate, self._pool = server, graph, gate, pool
+        self.first = self.send(0)
+        time.sleep(0.5)
+
+    def send(self, value: float, headers: dict[str, str] | None = None) -> "Future[Answer]":
+        return self._pool.submit(self.server.request, f"/{self.graph}", self.body(value), headers)
+
+    def body(self, value: float) -> dict:
+        return {"gate": [str(self.gate)], "x": [value]}
+
+    def open(self) -> None:
+        time.sleep(0.5)  # what was sent stands in the queue
+        self.gate.unlink()
+
+
+@pytest.fixture
+def batch(server: Server, graph: str, gate: Path, pool: ThreadPoolExecutor) -> Batch:
+    return Batch(server, graph, gate, pool)
+
+
+def by_http(path: str, body: dict, batch: Batch) -> Leave:
+    """A request on a socket of its own, which leaves by closing it."""
+    host, port = batch.server.http.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    connection.sendall(head.encode() + data)
+    return connection.close
+
+
+def by_plain(batch: Batch, value: float) -> Leave:
+    return by_http(f"/{batch.graph}", batch.body(value), batch)
+
+
+def by_v2(batch: Batch, value: float) -> Leave:
+    tensors = [("gate", "BYTES", [str(batch.gate)]), ("x", "FP32", [value])]
+    inputs = [{"name": name, "datatype": kind, "shape": [1], "data": data} for name, kind, data in tensors]
+    return by_http(f"/v2/models/{batch.graph}/infer", {"inputs": inputs}, batch)
+
+
+def by_grpc(batch: Batch, value: float) -> Leave:
+    channel = grpc.insecure_channel(batch.server.grpc, options=[("grpc.enable_retries", 0)])
+    name = str(batch.gate).encode()
+    inputs = [
+        ("gate", "BYTES", [1], len(name).to_bytes(4, "little") + name),
+        ("x", "FP32", [1], np.float32(value).tobytes()),
+    ]
+    asked = rpc(channel, "ModelInfer").future(infer_request(batch.graph, inputs), timeout=60)
+
+    def leave() -> None:
+        asked.cancel()
+        channel.close()
+
+    return leave
+
+
+def by_handle(batch: Batch, value: float) -> Leave:
+    arguments = [batch.server.ray_address, batch.graph, str(batch.gate), str(value), "0.5"]
+    command = [sys.executable, str(ROOT / "tests/clients/scripts/one_row.py"), *arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    driver = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert "sent" in driver.stdout.readline()
+
+    def leave() -> None:
+        assert driver.stdout is not None
+        assert "left" in driver.stdout.readline()
+        threading.Timer(2, driver.communicate).start()
+
+    return leave
+
+
+@pytest.mark.parametrize("door", [by_plain, by_v2, by_grpc, by_handle])
+def test_of_four_one_leaves_and_one_is_poisonous_and_two_are_answered(
+    batch: Batch, door: Callable[[Batch, float], Leave]
+) -> None:
+    leave = door(batch, 1)
+    poisonous, *good = batch.send(-1), batch.send(2), batch.send(3)
+    time.sleep(0.5)
+    leave()
+    batch.open()
+    answers = [future.result() for future in good]
+    assert [answer.status for answer in answers] == [200, 200]
+    # The call of four fails for its poison; without who left it is a call of three, then of the two.
+    assert max(answer.json["rows"][0] for answer in answers) <= 2
+    assert poisonous.result().status == 400
+    assert batch.first.result().status == 200
+    told = [answer.json["call"][0] for answer in [batch.first.result(), *answers]]
+    assert max(told) - min(told) <= 3  # first, three together, then halves of one and two
+
+
+def test_who_is_late_hears_so_in_time_and_is_not_computed(batch: Batch) -> None:
+    # Its deadline passes while the node is held.
+    late = batch.send(1, {"x-request-timeout-seconds": "0.5"}).result()
+    assert late.status == 504
+    assert "deadline" in late.json["error"]
+    assert batch.gate.exists()
+    good = batch.send(2)
+    batch.open()
+    assert good.result().json["rows"] == [1]
+
+
+def test_a_process_that_ends_costs_who_ended_it(server: Server, gate: Path, pool: ThreadPoolExecutor) -> None:
+    batch = Batch(server, "gated-placed", gate, pool)
+    sent = [batch.send(value) for value in (1, 2, 666, 3)]
+    batch.open()
+    answers = [future.result(timeout=120) for future in [batch.first, *sent]]
+    assert [answer.status for answer in answers] == [200, 200, 200, 500, 200]
+    assert "its process ended twice" in answers[3].json["error"]
+
+
+def test_more_than_can_be_done_in_time_is_refused_with_the_time_to_come_back(server: Server) -> None:
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: server.request("/slow", {"x": [[1, 2]]}), range(40)))
+    refused = [answer for answer in answers if answer.status == 503]
+    assert {answer.status for answer in answers} == {200, 503}
+    assert len(refused) >= 20
+    assert all(1 <= int(answer.headers["retry-after"]) <= 10 for answer in refused)
+    assert "is overloaded" in refused[0].json["error"]
+    # gRPC says it in its own way.
+    with grpc.insecure_channel(server.grpc) as channel:
+        request = infer_request("slow", [("x", "FP32", [1, 2], bytes(8))])
+        asked = [rpc(channel, "ModelInfer").future(request, timeout=60) for _ in range(40)]
+        codes = {(one.exception(), one.code())[1] for one in asked}
+    assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
