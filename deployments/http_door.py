@@ -27,6 +27,8 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+_LONGEST_RETRY_S = 3600
+"""Most that Retry-After says; a queue that does not move would say for ever."""
 _COMPRESSED_AT_ONCE = 64 << 10
 """Bytes of an answer above which it is compressed in a thread: a millisecond or so."""
 
@@ -208,7 +210,7 @@ async def _send_events(stream: EventStream, send: Send) -> None:
 def _error(error: MillraceError) -> Response:
     headers = [JSON]
     if isinstance(error, Overloaded):
-        headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after_s))))
+        headers.append((b"retry-after", b"%d" % ceil(min(max(error.retry_after_s, 1), _LONGEST_RETRY_S))))
     return Response(error_body(error.message), headers, error.http_status)
 
 

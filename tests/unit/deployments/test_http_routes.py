@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import math
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -202,7 +203,7 @@ async def test_parameters_set_terms(path: str) -> None:
 @pytest.mark.parametrize("path", ROUTES)
 async def test_overload_and_lateness(path: str) -> None:
     body = chunk(json.dumps(ROUTES[path]).encode())
-    for wait, header in ((1.2, b"2"), (0.0, b"1")):
+    for wait, header in ((1.2, b"2"), (0.0, b"1"), (math.inf, b"3600")):
         status, headers, _ = await call(Scripted(Overloaded("full", wait)), path, body)
         assert (status, headers[b"retry-after"]) == (503, header)
     status, headers, _ = await call(Scripted(DeadlineExceeded("late")), path, body)
