@@ -1,7 +1,7 @@
 """The one error tree: each error has its HTTP status and its gRPC code, and survives pickling."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -138,6 +138,10 @@ class RowErrors(InvalidInput):
         first = min(reasons, default=0)
         super().__init__(f"row {first}: {reasons.get(first, 'no reason given')}")
         self.reasons = dict(reasons)
+
+    def at(self, rows: Sequence[int]) -> "RowErrors":
+        """The same reasons where the call's rows were only some of others: `rows` holds the index of each."""
+        return RowErrors({int(rows[row]): why for row, why in self.reasons.items()})
 
     def __reduce__(self) -> tuple[type["RowErrors"], tuple[dict[int, str]]]:
         return type(self), (self.reasons,)

@@ -1,7 +1,11 @@
 """The largest number of rows whose calls keep a latency objective, found while serving."""
 
+from graphs.pace import Pace
+
 _BACK = 0.1
 """A late call takes a tenth off, as in Clipper (Crankshaw et al., NSDI 2017, section 4.3.1)."""
+_FLOOR = 1 / 3
+"""Of the time a call may take: where calls of that length are late, smaller ones would be late too."""
 
 
 class BatchSize:
@@ -12,17 +16,23 @@ class BatchSize:
     much that 99 of them undo one late call: a Robbins-Monro walk (1951) for the 99th percentile. The first late call
     ends a phase in which the size doubles, as in TCP's slow start.
 
+    A stall (a garbage collection, a neighbour) makes small calls late too, and smaller ones would cure nothing. So the
+    size is never less than what takes a third of the time on average, as far as such calls were in time before.
+
     A request waits at most for the call before its own and for its own, so calls may take half the objective.
 
     Args:
         most: never more rows than these.
         p99_s: objective for waiting and call together.
+        pace: of the same calls.
     """
 
-    def __init__(self, most: int, p99_s: float) -> None:
+    def __init__(self, most: int, p99_s: float, pace: Pace) -> None:
         self._most = most
         self._call_s = p99_s / 2
+        self._pace = pace
         self._size = 1.0
+        self._proved = 1
         self._doubling = True
 
     @property
@@ -38,3 +48,5 @@ class BatchSize:
         elif rows >= self.rows:
             growth = 2.0 if self._doubling else (1 - _BACK) ** (-1 / 99)
             self._size = min(float(self._most), self._size * growth)
+            self._proved = max(self._proved, min(rows, self._most))
+        self._size = max(self._size, min(self._proved, self._pace.rows(self._call_s * _FLOOR)))

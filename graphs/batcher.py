@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,6 +26,10 @@ BatchCall = Callable[[dict[K, np.ndarray], int], tuple[dict[K, np.ndarray], dict
 
 CPU_BATCH_BYTES = 1 << 20
 """Most bytes put together for a call on a CPU."""
+_CLOSED = "shutting down; send the request again"
+_HEADROOM = 1.25
+"""What is taken must be expected in this much less than its time: in overload the line is always as long as it may be,
+and without headroom every second answer would be just too late."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,12 @@ class _Item(Generic[K]):
     future: "asyncio.Future[tuple[dict[K, np.ndarray], BatchTiming]]"
     arrived: float
     terms: Terms
+    place: int
+    """Its rank."""
+    taken: bool = False
+    """Whether the thread has it; set by the thread."""
+    counted: bool = True
+    """Whether its rows are among those that others wait for; of the event loop alone."""
 
     @property
     def left(self) -> bool:
@@ -66,6 +77,16 @@ class _Outcome(Generic[K]):
     item: _Item[K]
     answer: tuple[dict[K, np.ndarray], BatchTiming] | None
     error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The call that the thread makes, or made last."""
+
+    rows: int
+    last: int
+    """The largest rank in it."""
+    started: float
 
 
 class Batcher(Generic[K]):
@@ -98,12 +119,13 @@ class Batcher(Generic[K]):
         self._max_bytes = sys.maxsize if max_bytes is None else max_bytes
         self._clock = clock
         self._pace = Pace()
-        self._size = BatchSize(batch.max_rows, batch.p99_ms / 1e3) if batch.p99_ms else None
+        self._size = BatchSize(batch.max_rows, batch.p99_ms / 1e3, self._pace) if batch.p99_ms else None
         self._arrivals: deque[_Item[K]] = deque()
         self._line: Line[_Item[K]] = Line()
         """Of the thread alone; what the event loop adds goes through `_arrivals`."""
         self._ranks: Counter[int] = Counter()
         """Rank → rows that wait or are being computed. Of the event loop alone."""
+        self._running: _Running | None = None
         self._wake = threading.Lock()
         self._wake.acquire()
         self._closed = False
@@ -117,30 +139,39 @@ class Batcher(Generic[K]):
 
         Raises:
             Overloaded: so much is before these rows that they would wait too long.
-            DeadlineExceeded: the deadline passed while they waited.
+            DeadlineExceeded: the deadline has passed, or passed while they waited.
             Unavailable: closed.
             Exception: what the function raises for them.
         """
         if self._closed:
-            raise Unavailable("shutting down; send the request again")
+            raise Unavailable(_CLOSED)
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
-            self._thread.start()
+            self.start()
         now = self._clock()
+        if terms.deadline <= now:
+            raise self._too_late()
         place = rank(terms, now)
         self._admit(place, count, terms, now)
         size = sum(array.nbytes for array in arrays.values())
-        item = _Item(arrays, count, size, loop.create_future(), now, terms)
+        item = _Item(arrays, count, size, loop.create_future(), now, terms, place)
         self._ranks[place] += count
         self._arrivals.append(item)
         self._rouse()
+        if self._closed:  # since the first look: the thread may have looked for the last time
+            item.future.cancel()
+            self._uncount(item)
+            raise Unavailable(_CLOSED)
         try:
             return await item.future
         finally:
-            self._ranks[place] -= count
-            if not self._ranks[place]:
-                del self._ranks[place]
+            if not item.taken:  # else its rows are computed, wanted or not
+                self._uncount(item)
+
+    def start(self) -> None:
+        """Start the thread; called at the first item."""
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -164,19 +195,41 @@ class Batcher(Generic[K]):
         ahead = sum(rows for other, rows in self._ranks.items() if other <= place)
         if not ahead:
             return
-        limit_s = min(self._batch.max_wait_s, terms.deadline - now)
-        wait_s = self._pace.wait_s(ahead + count, self.max_rows)
+        wait_s = self._wait_s(ahead, count, place, now)
+        limit_s = min(self._batch.max_wait_s, (terms.deadline - now) / _HEADROOM)
         if wait_s > limit_s:
             raise Overloaded(
                 f"node {self._name} is overloaded: the answer would take {wait_s:.3g} s, the limit is "
-                f"{max(limit_s, 0):.3g} s; send the request later",
-                wait_s - max(limit_s, 0.0),
+                f"{limit_s:.3g} s; send the request later",
+                wait_s - limit_s,
             )
+
+    def _wait_s(self, ahead: int, count: int, place: int, now: float) -> float:
+        """Seconds until an answer for `count` rows behind `ahead` others."""
+        running, most = self._running, self.max_rows
+        behind = self._ranks.total() - ahead
+        wait_s = 0.0
+        if running is not None and running.last <= place:
+            ahead = max(ahead - running.rows, 0)
+            wait_s = max(self._pace.seconds(running.rows) - (now - running.started), 0.0)
+        rows = ahead + count
+        shared = min(behind, -rows % most)  # the last call has room for some that come later
+        return wait_s + self._pace.wait_s(rows + shared, most)
+
+    def _uncount(self, item: _Item[K]) -> None:
+        """Nobody waits for these rows any more."""
+        if not item.counted:
+            return
+        item.counted = False
+        self._ranks[item.place] -= item.count
+        if not self._ranks[item.place]:
+            del self._ranks[item.place]
 
     def _rouse(self) -> None:
         """Wake the thread; a token that it has not taken yet will show it the new item too."""
         if self._wake.locked():
-            self._wake.release()
+            with suppress(RuntimeError):  # another thread, which closes the batcher, was faster
+                self._wake.release()
 
     def _work(self) -> None:
         while not self._closed:
@@ -186,19 +239,25 @@ class Batcher(Generic[K]):
 
     def work_off(self) -> None:
         """Call until nothing waits. For the batcher's thread."""
-        while self._step():
+        while self.step():
             pass
 
-    def _step(self) -> bool:
-        """One call, if anything waits."""
+    def step(self) -> bool:
+        """One call, if anything waits. For the batcher's thread."""
         while self._arrivals:
             self._line.join(self._arrivals.popleft())
         batch, expired = self._line.take(self._clock(), self._room())
         if expired:
             self._report([_Outcome(item, None, self._too_late()) for item in expired])
-        if batch:
-            self._report(self._run(batch))
-        return bool(batch)
+        if not batch:
+            return False
+        for item in batch:
+            item.taken = True
+        rows, started = sum(item.count for item in batch), self._clock()
+        self._running = _Running(rows, max(item.place for item in batch), started)
+        self._run(batch)
+        self._pace.note(rows, self._clock() - started)  # with what failed and was called again: that is the pace
+        return True
 
     def _room(self) -> Callable[[_Item[K]], bool]:
         """Says of each item in turn whether it fits into the same call as those before."""
@@ -215,75 +274,86 @@ class Batcher(Generic[K]):
 
         return fits
 
-    def _run(self, batch: list[_Item[K]]) -> list[_Outcome[K]]:
+    def _run(self, batch: list[_Item[K]]) -> None:
         taken = self._clock()
         try:
             arrays, count = _join(batch)
             started = self._clock()
             outputs, seconds = self._call(arrays, count)
         except RowErrors as error:
-            return self._divide(batch, error)
+            self._divide(batch, error)
+            return
         except BaseException as error:  # noqa: BLE001  user code may even exit; the thread must go on, and each item be answered
-            return self._halve(batch, error)
-        self._note(count, self._clock() - taken)
-        batch_s = started - taken
-        return [
-            _Outcome(item, (part, BatchTiming(taken - item.arrived, batch_s, seconds, count, item is batch[0])), None)
-            for item, part in zip(batch, _split(batch, outputs), strict=True)
-        ]
-
-    def _note(self, rows: int, seconds: float) -> None:
-        self._pace.note(rows, seconds)
+            self._halve(batch, error)
+            return
         if self._size:
-            self._size.note(rows, seconds)
+            self._size.note(count, self._clock() - taken)
+        batch_s = started - taken
+        self._report(
+            [
+                _Outcome(
+                    item, (part, BatchTiming(taken - item.arrived, batch_s, seconds, count, item is batch[0])), None
+                )
+                for item, part in zip(batch, _split(batch, outputs), strict=True)
+            ]
+        )
 
-    def _divide(self, batch: list[_Item[K]], error: RowErrors) -> list[_Outcome[K]]:
+    def _divide(self, batch: list[_Item[K]], error: RowErrors) -> None:
         """The items of the rows that a node calls bad fail, the others are called again."""
         bad: dict[int, RowErrors] = {}
         start = 0
         for index, item in enumerate(batch):
-            own = {row - start: why for row, why in error.reasons.items() if start <= row < start + item.count}
+            own = {row - start: error.reasons[row] for row in range(start, start + item.count) if row in error.reasons}
             if own:
                 bad[index] = RowErrors(own)
             start += item.count
         if not bad:
-            return self._halve(batch, NodeError(f"{error.message}, but the call had {start} rows"))
-        rest = [item for index, item in enumerate(batch) if index not in bad]
-        return [_Outcome(batch[index], None, why) for index, why in bad.items()] + self._again(rest)
+            self._halve(batch, NodeError(f"node {self._name}: {error.message}, but the call had {start} rows"))
+            return
+        self._report([_Outcome(batch[index], None, why) for index, why in bad.items()])
+        self._again([item for index, item in enumerate(batch) if index not in bad])
 
-    def _halve(self, batch: list[_Item[K]], error: BaseException) -> list[_Outcome[K]]:
+    def _halve(self, batch: list[_Item[K]], error: BaseException) -> None:
         if len(batch) == 1:
             if not isinstance(error, MillraceError):
                 error = NodeError(f"{type(error).__name__}: {error}")
-            return [_Outcome(batch[0], None, error)]
+            self._report([_Outcome(batch[0], None, error)])
+            return
         middle = len(batch) // 2
-        return self._again(batch[:middle]) + self._again(batch[middle:])
+        self._again(batch[:middle])
+        self._again(batch[middle:])
 
-    def _again(self, batch: list[_Item[K]]) -> list[_Outcome[K]]:
+    def _again(self, batch: list[_Item[K]]) -> None:
         """Call without those that left or expired since."""
         now = self._clock()
-        late = [item for item in batch if item.terms.deadline <= now]
-        wanted = [item for item in batch if not item.left and item.terms.deadline > now]
-        return [_Outcome(item, None, self._too_late()) for item in late] + (self._run(wanted) if wanted else [])
+        gone = [item for item in batch if item.left or item.terms.deadline <= now]
+        if gone:
+            self._report([_Outcome(item, None, self._too_late()) for item in gone])
+        wanted = [item for item in batch if item not in gone]
+        if wanted:
+            self._run(wanted)
 
     def _too_late(self) -> DeadlineExceeded:
         return DeadlineExceeded(f"the deadline passed before node {self._name} was called")
 
     def _report(self, outcomes: list[_Outcome[K]]) -> None:
         assert self._loop is not None
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_settle, outcomes)
+        try:
+            self._loop.call_soon_threadsafe(self._settle, outcomes)
+        except RuntimeError:
+            if not self._loop.is_closed():  # else nobody waits any more
+                raise
 
-
-def _settle(outcomes: list[_Outcome[K]]) -> None:
-    for outcome in outcomes:
-        if outcome.item.future.done():  # the caller left while the batch ran
-            continue
-        if outcome.error is not None:
-            outcome.item.future.set_exception(outcome.error)
-        else:
-            assert outcome.answer is not None
-            outcome.item.future.set_result(outcome.answer)
+    def _settle(self, outcomes: list[_Outcome[K]]) -> None:
+        for outcome in outcomes:
+            self._uncount(outcome.item)
+            if outcome.item.future.done():  # the caller left while the batch ran
+                continue
+            if outcome.error is not None:
+                outcome.item.future.set_exception(outcome.error)
+            else:
+                assert outcome.answer is not None
+                outcome.item.future.set_result(outcome.answer)
 
 
 def _join(batch: list[_Item[K]]) -> tuple[dict[K, np.ndarray], int]:

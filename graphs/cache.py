@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from configs.errors import RowErrors
 from configs.tensors import Rows
 from graphs.batcher import BatchTiming
 from graphs.run import Answer, NodeCall, Run
@@ -77,10 +78,11 @@ class Cached:
     async def __call__(self, rows: Rows, count: int, run: Run) -> Answer:
         """The node's outputs for `count` rows."""
         keys = row_keys(rows, count, self._salt)
-        found = {key: row for key in keys if (row := self._store.get(key)) is not None}
-        run.trace.events.append((self._name, "cache hit", sum(key in found for key in keys)))
+        found = {key: row for key in set(keys) if (row := self._store.get(key)) is not None}
+        if hits := sum(key in found for key in keys):
+            run.trace.events.append((self._name, "cache hit", hits))
         timing = BatchTiming(0.0, 0.0, {}, count)
-        while missing := {key: index for index, key in enumerate(keys) if key not in found}:
+        while missing := {key: index for index, key in enumerate(keys) if key not in found}:  # equal rows once
             others = {key: self._computing[key] for key in missing if key in self._computing}
             own = {key: index for key, index in missing.items() if key not in others}
             if own:  # before waiting for others, so that no two requests wait for each other
@@ -90,7 +92,10 @@ class Cached:
                 row = await asyncio.shield(future)
                 if row is not None:
                     found[key] = row
-        return {name: np.concatenate([found[key][name] for key in keys]) for name in found[keys[0]]}, timing
+        try:
+            return {name: np.concatenate([found[key][name] for key in keys]) for name in found[keys[0]]}, timing
+        except (KeyError, ValueError):  # the outputs' shapes depend on what else was in the call
+            return await self._call(rows, count, run)
 
     async def _compute(
         self, own: dict[Key, int], rows: Rows, count: int, run: Run
@@ -99,10 +104,13 @@ class Cached:
             self._computing[key] = asyncio.get_running_loop().create_future()
         computed: dict[Key, Rows] = {}
         try:
-            indices = list(own.values())
+            order = sorted(own, key=own.__getitem__)
+            indices = [own[key] for key in order]
             asked = rows if len(own) == count else {name: array[indices] for name, array in rows.items()}
-            outputs, timing = await self._call(asked, len(own), run)
-            order = sorted(own, key=own.__getitem__) if asked is rows else list(own)
+            try:
+                outputs, timing = await self._call(asked, len(own), run)
+            except RowErrors as error:
+                raise error.at(indices) from None
             for at, key in enumerate(order):
                 computed[key] = {name: array[at : at + 1].copy() for name, array in outputs.items()}
                 self._store.put(key, computed[key])
@@ -137,9 +145,11 @@ def _row_bytes(array: np.ndarray, count: int) -> Callable[[int], bytes | memoryv
 
 
 def _element(item: bytes | str) -> bytes:
-    """Length first, or two elements could run into each other; text apart from bytes."""
-    data = item.encode(errors="surrogatepass") if isinstance(item, str) else bytes(item)
-    return b"%d%b" % (len(data), b"t" if isinstance(item, str) else b"b") + data
+    """Length and type first, or two elements could run into each other."""
+    if isinstance(item, bytes):
+        return b"%db" % len(item) + item
+    data = (item if isinstance(item, str) else repr(item)).encode(errors="surrogatepass")
+    return b"%d%b" % (len(data), type(item).__name__.encode()) + data
 
 
 def _array_bytes(array: np.ndarray) -> int:

@@ -51,6 +51,13 @@ class Frame:
             self._counts[scope] = len(self._rows_of(scope)) if self.count(scope[:-1]) else 0
         return self._counts[scope]
 
+    def rows(self, scope: Scope) -> np.ndarray:
+        """Which rows of the base scope run in a scope."""
+        if len(scope) <= len(self._base):
+            return np.arange(self._counts[self._base])
+        rows: np.ndarray = self.rows(scope[:-1])[self._rows_of(scope)]
+        return rows
+
     def merge(self, switch: str, outputs: Mapping[str, Mapping[str, Edge]]) -> Rows:
         """Bring the rows of a switch's cases together, in the order they came.
 

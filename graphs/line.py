@@ -10,6 +10,8 @@ from graphs.terms import Terms
 
 AGEING_S = 1.0
 """Seconds of waiting that are worth one step of priority."""
+_SWEEP = 64
+"""Shortest line that is looked through for those that no longer wait."""
 
 
 class Waiter(Protocol):
@@ -44,6 +46,7 @@ class Line(Generic[W]):
     def __init__(self) -> None:
         self._heap: list[tuple[int, float, int, W]] = []
         self._numbers = itertools.count()
+        self._sweep_at = _SWEEP
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -63,7 +66,7 @@ class Line(Generic[W]):
             Those taken, in order, and those found expired; who left is forgotten.
         """
         taken: list[W] = []
-        expired: list[W] = []
+        expired = self._sweep(now) if len(self._heap) > self._sweep_at else []
         heap = self._heap
         while heap:
             waiter = heap[0][3]
@@ -76,3 +79,12 @@ class Line(Generic[W]):
             else:
                 taken.append(heapq.heappop(heap)[3])
         return taken, expired
+
+    def _sweep(self, now: float) -> list[W]:
+        """Those expired, wherever they stand; who left is forgotten. Else both would be kept until their turn came."""
+        here = [entry for entry in self._heap if not entry[3].left]
+        expired = [waiter for *_, waiter in here if waiter.terms.deadline <= now]
+        self._heap = [entry for entry in here if entry[3].terms.deadline > now]
+        heapq.heapify(self._heap)
+        self._sweep_at = _SWEEP + 2 * len(self._heap)
+        return expired

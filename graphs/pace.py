@@ -1,7 +1,12 @@
 """How long calls take by their number of rows, learnt from those that were made."""
 
+import math
+
 _MEMORY = 0.98
 """Weight of all that was seen before, at each new call: about the last fifty count."""
+_SURPRISE = 0.5
+"""A call in less than half of what was expected halves the weight of what was seen before: a first call that compiled,
+or a neighbour that is gone, would else cost fifty calls of needless refusals."""
 
 
 class Pace:
@@ -17,17 +22,23 @@ class Pace:
 
     def note(self, rows: int, seconds: float) -> None:
         """A call was made."""
-        self._weight = self._weight * _MEMORY + 1
-        self._rows = self._rows * _MEMORY + rows
-        self._seconds = self._seconds * _MEMORY + seconds
-        self._rows2 = self._rows2 * _MEMORY + rows * rows
-        self._product = self._product * _MEMORY + rows * seconds
+        memory = _MEMORY if seconds >= self.seconds(rows) / 2 else _SURPRISE
+        self._weight = self._weight * memory + 1
+        self._rows = self._rows * memory + rows
+        self._seconds = self._seconds * memory + seconds
+        self._rows2 = self._rows2 * memory + rows * rows
+        self._product = self._product * memory + rows * seconds
         self._line = self._fit()
 
     def seconds(self, rows: int) -> float:
         """Of one call; 0 before the first."""
         fixed, each = self._line
         return fixed + each * rows
+
+    def rows(self, seconds: float) -> float:
+        """Most rows whose call takes so long; infinitely many if rows cost nothing."""
+        fixed, each = self._line
+        return max(seconds - fixed, 0.0) / each if each else math.inf
 
     def wait_s(self, rows: int, most: int) -> float:
         """Until so many rows are done, in calls of `most` rows and a last one of the rest."""

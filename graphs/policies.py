@@ -4,28 +4,38 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from configs.errors import ConfigError, NodeError, NodeTimeout, Overloaded, Unavailable
+from configs.errors import ConfigError, DeadlineExceeded, NodeError, NodeTimeout, Overloaded, Unavailable
 from configs.graph import NodeBase
-from configs.tensors import Rows, TensorSpec
+from configs.tensors import Datatype, Rows, TensorSpec
 from graphs.batcher import BatchTiming
+from graphs.cache import Cached, RowStore
 from graphs.run import Answer, NodeCall, Run
 
 RETRY_PAUSE_S = 0.02
 """Before the second try; twice as long before each further one."""
 HEDGED_SHARE = 0.05
 """Most calls that are made twice, of all."""
+_MOST_CREDIT = 10.0
+"""Second calls that may be saved up, for when a replica hangs with many calls."""
+_REMEMBERED = 1000
+"""Latest calls whose seconds are known."""
 _PASSING = (NodeError, Unavailable)
 """Failures that another try may not have. What is wrong with the rows stays wrong."""
 
 
-def guard(call: NodeCall, name: str, config: NodeBase, fallback: NodeCall | None) -> NodeCall:
+def guard(call: NodeCall, name: str, config: NodeBase, version: str = "", fallback: NodeCall | None = None) -> NodeCall:
     """The call with what the node's config asks for.
 
-    The order matters: each try has its own timeout, all tries come before the stand-in.
+    The order matters: each try has its own timeout, all tries come before the stand-in, and what is remembered is the
+    node's own answer, never the stand-in's.
+
+    Args:
+        version: of the node's servable, for the keys of its cache.
     """
     if config.hedge:
         call = Hedge(call, name)
@@ -33,6 +43,8 @@ def guard(call: NodeCall, name: str, config: NodeBase, fallback: NodeCall | None
         call = _within(call, name, config.timeout_s)
     if config.retries:
         call = _retried(call, name, config.retries)
+    if config.cache is not None:
+        call = Cached(call, name, version, RowStore(config.cache.ttl_s, config.cache.max_bytes))
     if fallback is not None:
         call = _with_fallback(call, name, fallback)
     return call
@@ -40,10 +52,16 @@ def guard(call: NodeCall, name: str, config: NodeBase, fallback: NodeCall | None
 
 def _within(call: NodeCall, name: str, timeout_s: float) -> NodeCall:
     async def timed(rows: Rows, count: int, run: Run) -> Answer:
+        # The try's end is its deadline too: a queue refuses at once what it could only answer later.
+        own = min(run.terms.deadline, time.monotonic() + timeout_s)
+        attempt = replace(run, terms=replace(run.terms, deadline=own))
+        scope = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await call(rows, count, run)
-        except TimeoutError:
+            async with scope:
+                return await call(rows, count, attempt)
+        except (TimeoutError, DeadlineExceeded) as error:
+            if not scope.expired() and (isinstance(error, TimeoutError) or run.terms.left_s <= 0):
+                raise
             raise NodeTimeout(f"node {name} took longer than its timeout_s of {timeout_s:g}") from None
 
     return timed
@@ -55,8 +73,11 @@ def _retried(call: NodeCall, name: str, retries: int) -> NodeCall:
             try:
                 return await call(rows, count, run)
             except _PASSING:
+                pause_s = RETRY_PAUSE_S * 2**attempt
+                if pause_s >= run.terms.left_s:  # no time for another: the failure says more than "too late" would
+                    raise
                 run.trace.events.append((name, "retry", 1))
-                await asyncio.sleep(RETRY_PAUSE_S * 2**attempt)
+                await asyncio.sleep(pause_s)
         return await call(rows, count, run)
 
     return persistent
@@ -79,55 +100,74 @@ class Hedge:
     "The Tail at Scale" (Dean and Barroso, CACM 56(2), 2013), hedged requests: few calls more cut the tail, as long as
     the two are not slow for the same reason. At most `HEDGED_SHARE` of all calls are made twice, so a node that is slow
     altogether does not get twice the load. The slower call is cancelled.
+
+    Each call earns a twentieth of a second call. The less is saved, the longer the wait before one is spent, up to what
+    99 of 100 calls take: else calls that are a little late would leave nothing for those that hang.
     """
 
     def __init__(self, call: NodeCall, name: str) -> None:
         self._call = call
         self._name = name
-        self._seconds: deque[float] = deque(maxlen=1000)
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._ordered: list[float] = []
         self._calls = 0
-        self._delay_s: float | None = None
         self._credit = 0.0
 
     async def __call__(self, rows: Rows, count: int, run: Run) -> Answer:
         """The answer of the first that has one."""
-        self._credit = min(self._credit + HEDGED_SHARE, 10.0)
+        self._credit = min(self._credit + HEDGED_SHARE, _MOST_CREDIT)
         started = time.monotonic()
-        first = asyncio.create_task(self._once(rows, count, run))
+        first = self._start(rows, count, run)
         tries = {first}
         try:
-            await asyncio.wait(tries, timeout=self._delay_s)
+            await asyncio.wait(tries, timeout=self._delay_s())
             if not first.done() and self._credit >= 1:
                 self._credit -= 1
                 run.trace.events.append((self._name, "hedge", 1))
-                tries.add(asyncio.create_task(self._once(rows, count, run)))
-            answer = await self._first_answer(tries)
-            if not first.done():
+                tries.add(self._start(rows, count, run))
+            winner = await _first_answer(tries)
+            if winner is not first:
                 run.trace.events.append((self._name, "hedge won", 1))
-            return answer
+            answer = winner.result()
         finally:
             for other in tries:
                 other.cancel()
-            self._learn(time.monotonic() - started)
+        self._learn(time.monotonic() - started)
+        return answer
 
-    async def _once(self, rows: Rows, count: int, run: Run) -> Answer:
-        return await self._call(rows, count, run)
+    def _start(self, rows: Rows, count: int, run: Run) -> "asyncio.Task[Answer]":
+        async def once() -> Answer:
+            return await self._call(rows, count, run)
 
-    async def _first_answer(self, tries: set["asyncio.Task[Answer]"]) -> Answer:
-        """A try that fails is forgotten while the other may still answer."""
-        while True:
-            done, waiting = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
-            good = [one for one in done if one.exception() is None]
-            if good or not waiting:
-                return (good or list(done))[0].result()
-            tries = waiting
+        task = asyncio.create_task(once())
+        task.add_done_callback(_fails)  # asked, or asyncio would complain of a loser's error that nobody looked at
+        return task
+
+    def _delay_s(self) -> float | None:
+        if not self._ordered:
+            return None
+        share = HEDGED_SHARE * (0.2 + 0.8 * self._credit / _MOST_CREDIT)
+        return self._ordered[int(len(self._ordered) * (1 - share))]
 
     def _learn(self, seconds: float) -> None:
         self._seconds.append(seconds)
         self._calls += 1
         if self._calls % 50 == 0:  # sorting a thousand numbers at each call would cost more than a small model
-            ordered = sorted(self._seconds)
-            self._delay_s = ordered[int(len(ordered) * (1 - HEDGED_SHARE))]
+            self._ordered = sorted(self._seconds)
+
+
+async def _first_answer(tries: set["asyncio.Task[Answer]"]) -> "asyncio.Task[Answer]":
+    """The try that answers first; if none does, one that failed."""
+    waiting = tries
+    while True:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        good = [one for one in done if not _fails(one)]
+        if good or not waiting:
+            return (good or list(done))[0]
+
+
+def _fails(task: "asyncio.Task[Answer]") -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 def constant_call(name: str, values: Mapping[str, Any], outputs: Mapping[str, TensorSpec]) -> NodeCall:
@@ -135,12 +175,12 @@ def constant_call(name: str, values: Mapping[str, Any], outputs: Mapping[str, Te
 
     Args:
         values: output → value of one row.
-        outputs: of the node, where they are known: the values get their datatypes.
+        outputs: of the node, where they are known: all must have a value, which gets their datatype.
 
     Raises:
-        ConfigError: a value is not of its output's datatype or shape.
+        ConfigError: a value is missing, or is not of its output's datatype or shape.
     """
-    row = {output: _constant(name, output, value, outputs.get(output)) for output, value in values.items()}
+    row = constant_row(name, values, outputs)
 
     async def call(rows: Rows, count: int, run: Run) -> Answer:
         return {output: np.repeat(value, count, axis=0) for output, value in row.items()}, BatchTiming(0, 0, {}, count)
@@ -148,11 +188,51 @@ def constant_call(name: str, values: Mapping[str, Any], outputs: Mapping[str, Te
     return call
 
 
+def constant_row(name: str, values: Mapping[str, Any], outputs: Mapping[str, TensorSpec]) -> Rows:
+    """Arrays of one row. Raises ConfigError as `constant_call` does."""
+    if outputs and set(values) != set(outputs):
+        raise ConfigError(
+            f"node {name}: fallback.constant has {', '.join(sorted(values))}, but the node gives "
+            f"{', '.join(sorted(outputs))}; give each of them a value"
+        )
+    return {output: _constant(name, output, value, outputs.get(output)) for output, value in values.items()}
+
+
 def _constant(name: str, output: str, value: Any, spec: TensorSpec | None) -> np.ndarray:
     try:
-        array = np.asarray([value], spec.datatype.dtype if spec else None)
-        if spec and not spec.fits(TensorSpec(datatype=spec.datatype, shape=array.shape)):
+        array = _as_bytes(np.asarray([value]))
+        found = TensorSpec(datatype=Datatype.of(array), shape=(-1, *array.shape[1:]))
+        if spec is None:
+            return array
+        if not spec.fits(found.model_copy(update={"datatype": spec.datatype})):
             raise ValueError(f"its shape is {list(array.shape[1:])} a row")
+        return _converted(array, spec.datatype)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"node {name}: fallback.constant.{output} is no {spec}: {error}") from None
-    return array
+        wanted = f" no {spec}" if spec else " no value of a tensor"
+        raise ConfigError(f"node {name}: fallback.constant.{output} is{wanted}: {error}") from None
+
+
+def _converted(array: np.ndarray, datatype: Datatype) -> np.ndarray:
+    """The same values in another datatype. Raises ValueError if it cannot hold them."""
+    if Datatype.of(array) == datatype:
+        return array
+    kinds = {array.dtype.kind, datatype.dtype.kind}
+    if kinds & {"O", "b"}:
+        raise ValueError(f"it is {Datatype.of(array)}")
+    with np.errstate(all="ignore"):
+        converted = array.astype(datatype.dtype)
+    if datatype.dtype.kind in "iu" and not np.array_equal(converted.astype(np.float64), array.astype(np.float64)):
+        raise ValueError("it does not fit")
+    return converted
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+    """Text as BYTES are held: an array of `bytes`."""
+    if array.dtype.kind not in "OSU":
+        return array
+    words = [item.encode() if isinstance(item, str) else item for item in array.flat]
+    if not all(isinstance(word, bytes) for word in words):
+        raise TypeError("its parts are not alike")
+    made = np.empty(array.size, object)
+    made[:] = words
+    return made.reshape(array.shape)
