@@ -15,6 +15,7 @@ from deployments.recorder import Recorder
 from deployments.service import GraphService
 from deployments.statistics import Statistics
 from graphs.executor import Executor
+from graphs.run import Trace
 from graphs.terms import Terms
 
 MAX_BYTES = 8 << 20
@@ -40,8 +41,8 @@ def gateway(
 ) -> tuple[Answering, Counted]:
     """One graph with the input and output `x`, of any shape of two dimensions."""
 
-    async def execute(rows: Rows, count: int, terms: Terms) -> tuple[Rows, SimpleNamespace]:
-        return run(rows), SimpleNamespace(nodes=[])
+    async def execute(rows: Rows, count: int, terms: Terms) -> tuple[Rows, Trace]:
+        return run(rows), Trace()
 
     spec = {"x": TensorSpec.model_validate(f"{datatype}[-1, -1]")}
     plan = SimpleNamespace(graph=SimpleNamespace(config=SimpleNamespace(batch=Batch(max_rows=MAX_ROWS))))
