@@ -51,6 +51,12 @@ def gated(gate: Path) -> Any:
     )
 
 
+def hurried(gate: Path, timeout_s: float) -> Any:
+    request = gated(gate)
+    request.parameters["timeout"].int64_param = int(timeout_s * 1e6)
+    return request
+
+
 def numbers(answer: Any, output: str, dtype: type) -> np.ndarray:
     index = [found.name for found in answer.outputs].index(output)
     return np.frombuffer(answer.raw_output_contents[index], dtype)
@@ -96,6 +102,35 @@ def test_a_cancelled_request_never_reaches_its_node(channel: grpc.Channel, gate:
     assert numbers(first.result(), "rows", np.int64)[0] == 1
     assert numbers(stays.result(), "rows", np.int64)[0] == 1
     assert numbers(stays.result(), "call", np.int64)[0] - numbers(first.result(), "call", np.int64)[0] == 1
+
+
+def test_a_request_that_waits_too_long_is_told_so(channel: grpc.Channel, gate: Path) -> None:
+    infer, stream = rpc(channel, "ModelInfer"), rpc(channel, "ModelStreamInfer")
+    first = infer.future(gated(gate), timeout=TIMEOUT_S)
+    time.sleep(0.5)  # from the client's socket into the node's call
+    streamed = stream(iter([hurried(gate, 4)]), timeout=TIMEOUT_S)
+    late = infer.future(hurried(gate, 4), timeout=TIMEOUT_S)
+    assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert [answer.error_message for answer in streamed] == [late.details()]
+    gate.unlink()
+    assert numbers(first.result(), "rows", np.int64)[0] == 1
+
+
+def test_a_request_that_would_wait_too_long_is_told_when_to_come_again(channel: grpc.Channel, gate: Path) -> None:
+    infer = rpc(channel, "ModelInfer")
+    for _ in range(2):  # how long the first call took tells how long the second will
+        gate.touch()
+        held = infer.future(gated(gate), timeout=TIMEOUT_S)
+        time.sleep(0.5)
+        refused = infer.future(hurried(gate, 0.001), timeout=TIMEOUT_S)
+        code, metadata = refused.code(), dict(refused.trailing_metadata())
+        gate.unlink()
+        held.result()
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert int(metadata["retry-after"]) >= 1
+    status = grpc_pool.message("google.rpc.Status").FromString(metadata["grpc-status-details-bin"])
+    assert (status.code, status.message) == (8, refused.details())
+    assert status.details[0].type_url.endswith("google.rpc.RetryInfo")
 
 
 def test_a_stream_of_many_requests(channel: grpc.Channel) -> None:
