@@ -213,8 +213,9 @@ class Batcher(Generic[K]):
             ahead = max(ahead - running.rows, 0)
             wait_s = max(self._pace.seconds(running.rows) - (now - running.started), 0.0)
         rows = ahead + count
-        shared = min(behind, -rows % most)  # the last call has room for some that come later
-        return wait_s + self._pace.wait_s(rows + shared, most)
+        # The last call is shared with some that come later: it will be about as large as the one before.
+        later = max(behind, running.rows - rows % most if running is not None else 0)
+        return wait_s + self._pace.wait_s(rows + min(later, -rows % most), most)
 
     def _uncount(self, item: _Item[K]) -> None:
         """Nobody waits for these rows any more."""
