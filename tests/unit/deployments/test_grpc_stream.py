@@ -1,7 +1,7 @@
 """ModelStreamInfer: requests of a stream at the same time, their answers, their errors, their end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
 import grpc
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from configs.errors import NodeError
-from deployments import grpc_infer_stream, grpc_stream
+from deployments import grpc_stream
 from deployments.answering import Answered, Answering
 from deployments.protocols import v2_proto as v2
+from deployments.service import GraphService
 from graphs.terms import UNHURRIED, Terms
 from tests.support.grpc_client import rpc
 from tests.unit.deployments.doors import gateway
@@ -26,7 +27,7 @@ class Streaming(Answering):
         super().__init__(answering.services, answering.recorder)
         self.go, self.waiting, self.cancelled = asyncio.Event(), 0, 0
 
-    async def stream(self, service: Any, request: Any, terms: Terms = UNHURRIED) -> AsyncIterator[Answered]:
+    async def stream(self, service: Any, request: Any, terms: Terms = UNHURRIED) -> AsyncGenerator[Answered, None]:
         times, fails = request.rows["x"][0]
         if times < 0:
             self.waiting += 1
@@ -42,9 +43,14 @@ class Streaming(Answering):
             yield Answered({"x": np.full((1, 1), number, np.float32)}, [])
 
 
+@pytest.fixture(autouse=True)
+def _one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GraphService, "decoupled", False, raising=False)
+
+
 @pytest.fixture
-def decoupled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_infer_stream, "is_decoupled", lambda service: True)
+def decoupled(_one_answer: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GraphService, "decoupled", True)
 
 
 def ask(id_: str, times: float = 1, fails: float = -1, model: str = "g", **parameters: bool) -> Any:
