@@ -149,7 +149,8 @@ def _faults() -> list[Setting]:
         ),
         Setting(
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S",
-            "1",
-            "Three failed checks until HAProxy is started again: the default of 10 s makes that half a minute.",
+            "3",
+            "Three failed checks until HAProxy is started again: the default of 10 s makes that half a minute. On a "
+            "busy machine it takes seconds to start, so shorter would end it before it is up.",
         ),
     ]

@@ -96,6 +96,13 @@ class Fallback(_Frozen):
         return self
 
 
+class Sequences(_Frozen):
+    """State that a node keeps between the requests of one sequence."""
+
+    idle_s: float = Field(60, gt=0, description="A sequence that hears nothing for so many seconds has ended.")
+    max_open: int = Field(10_000, ge=1, description="Most open sequences of one replica.")
+
+
 class NodeBase(_Frozen):
     """What every kind of node may say about where it runs and what happens when it is slow or fails."""
 
@@ -159,6 +166,20 @@ class CallNode(_OneReferenceEach):
     with_: dict[str, Any] = Field(
         default_factory=dict, alias="with", description="Keyword arguments of the class, or of each function call."
     )
+    sequences: Sequences | None = Field(
+        None, description="The class keeps state for sequences of requests; {} for the defaults. Placed when given."
+    )
+
+    @property
+    def placed(self) -> bool:
+        """A node with state is: only a placed node's requests can always go to the same process."""
+        return super().placed or self.sequences is not None
+
+    @model_validator(mode="after")
+    def _state_is_used_once(self) -> Self:
+        if self.sequences is not None:
+            _refuse(self, ("retries", "hedge", "cache"), "a call that changes state is made once")
+        return self
 
 
 class ModelNode(_OneReferenceEach):

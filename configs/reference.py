@@ -22,6 +22,7 @@ from configs.graph import (
     NodeOverride,
     Reference,
     Replicas,
+    Sequences,
     SubgraphNode,
     SwitchNode,
 )
@@ -98,7 +99,14 @@ def reference() -> str:
     parts.append(_section(NodeBase, 4, only=common))
     for kind in (CallNode, ModelNode, EnsembleNode, SwitchNode, SubgraphNode):
         parts.append(_section(kind, 4, only=set(known_fields(kind)) - common))
-    parts += [_section(Replicas), _section(Batch), _section(Fallback), _section(Cache), _section(NodeOverride)]
+    parts += [
+        _section(Replicas),
+        _section(Batch),
+        _section(Fallback),
+        _section(Cache),
+        _section(Sequences),
+        _section(NodeOverride),
+    ]
     parts += [_SERVE, _code(SERVE_EXAMPLE), _section(AppArgs), _section(GatewayArgs)]
     return "\n".join(parts)
 

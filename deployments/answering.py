@@ -1,9 +1,12 @@
 """What every door does with a decoded request: find the graph, run it, count it."""
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
 from deployments.service import GraphService
 from deployments.settings import LOGGER
-from graphs.run import NodeTiming
+from graphs.run import NodeTiming, Trace
 from graphs.terms import UNHURRIED, Terms
 
 logger = logging.getLogger(LOGGER)
@@ -23,6 +26,8 @@ GRAPH_VERSION = "1"
 """The version under which a graph appears to clients; the versions of its models are counted per node."""
 PLATFORM = "millrace_graph"
 """The platform of every graph in v2 model metadata."""
+
+_NO_WAIT: AbstractAsyncContextManager[object] = nullcontext()
 
 
 @dataclass(slots=True)
@@ -39,6 +44,7 @@ class Answering:
     def __init__(self, services: Mapping[str, GraphService], recorder: Recorder) -> None:
         self.services = services
         self.recorder = recorder
+        self._turns: WeakValueDictionary[tuple[str, int | str], asyncio.Lock] = WeakValueDictionary()
 
     def service(self, graph: str, version: str = "") -> GraphService:
         """The graph of that name. Raises NotFound in the words that Triton's clients look for."""
@@ -54,21 +60,46 @@ class Answering:
 
     async def infer(self, service: GraphService, request: InferRequest, terms: Terms = UNHURRIED) -> Answered:
         """Run the graph. Raises MillraceError, whatever went wrong; also for an output that no door can write."""
-        try:
-            outputs, trace = await service.infer(request.rows, request.row_count, terms)
-        except MillraceError:
-            raise
-        except Exception as error:  # the edge of the replica: the caller gets an answer, the log the stack trace
-            logger.exception("graph %s failed", service.name)
-            raise NodeError(f"graph {service.name} failed inside the server ({type(error).__name__})") from error
-        wanted = outputs if request.outputs is None else [name for name, _ in request.outputs]
-        return Answered({name: _writable(name, outputs[name]) for name in wanted}, trace.nodes)
+        with _foreseen(service):
+            async with self._turn(service, terms):
+                outputs, trace = await service.infer(request.rows, request.row_count, terms)
+        return self._answered(service, request, outputs, trace)
 
     async def stream(
         self, service: GraphService, request: InferRequest, terms: Terms = UNHURRIED
-    ) -> AsyncIterator[Answered]:
+    ) -> AsyncGenerator[Answered]:
         """As `infer`, for graphs that give several answers: one for each that the graph's last node yields."""
-        yield await self.infer(service, request, terms)
+        async with self._turn(service, terms), aclosing(service.stream(request.rows, request.row_count, terms)) as all_:
+            while True:
+                with _foreseen(service):
+                    answer = await anext(all_, None)
+                if answer is None:
+                    return
+                yield self._answered(service, request, *answer)
+
+    def _turn(self, service: GraphService, terms: Terms) -> AbstractAsyncContextManager[object]:
+        """Requests of one sequence wait for each other."""
+        if terms.sequence is None:
+            return _NO_WAIT
+        return self._turns.setdefault((service.name, terms.sequence.id), asyncio.Lock())
+
+    def _answered(self, service: GraphService, request: InferRequest, outputs: Rows, trace: Trace) -> Answered:
+        if trace.events:
+            self.recorder.happened(service.name, trace.events)
+        wanted = outputs if request.outputs is None else [name for name, _ in request.outputs]
+        return Answered({name: _writable(name, outputs[name]) for name in wanted}, trace.nodes)
+
+
+@contextmanager
+def _foreseen(service: GraphService) -> Iterator[None]:
+    """Turns what nobody foresaw into an error that a caller may see."""
+    try:
+        yield
+    except MillraceError:
+        raise
+    except Exception as error:  # the edge of the replica: the caller gets an answer, the log the stack trace
+        logger.exception("graph %s failed", service.name)
+        raise NodeError(f"graph {service.name} failed inside the server ({type(error).__name__})") from error
 
 
 def internal_error(error: Exception) -> MillraceError:
@@ -96,10 +127,10 @@ class Stopwatch:
         """Begin now."""
         return cls(recorder, protocol, time.perf_counter())
 
-    def answered(self, graph: str, nodes: list[NodeTiming]) -> float:
+    def answered(self, graph: str, nodes: list[NodeTiming], rows: int) -> float:
         """Count an answer; returns the seconds since the start."""
         seconds = time.perf_counter() - self.started
-        self.recorder.answered(graph, self.protocol, seconds, nodes)
+        self.recorder.answered(graph, self.protocol, seconds, nodes, rows)
         return seconds
 
     def failed(self, graph: str, error: MillraceError, code: str) -> None:

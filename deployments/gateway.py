@@ -68,7 +68,7 @@ class Gateway(GrpcDoor):
         except MillraceError as error:
             watch.failed(known, error, error.grpc_code)
             return error
-        watch.answered(graph, answer.nodes)
+        watch.answered(graph, answer.nodes, len(next(iter(rows.values()))))
         return answer.outputs
 
     async def describe(self, graph: str) -> Signature | MillraceError:

@@ -14,7 +14,7 @@ from configs.errors import MillraceError, NotFound
 from deployments import statistics
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
 from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, time_left
-from deployments.grpc_infer_stream import InferStream, is_decoupled
+from deployments.grpc_infer_stream import InferStream
 from deployments.grpc_standard import StandardCalls
 from deployments.grpc_stream import interleave
 from deployments.protocols import classification, model_config, repository, v2_grpc, v2_proto
@@ -26,6 +26,7 @@ EXTENSIONS = (
     repository.EXTENSION,
     statistics.EXTENSION,
     "schedule_policy",
+    "sequence",
 )
 """What this door supports beyond the protocol, for the server's metadata."""
 
@@ -71,7 +72,7 @@ class GrpcDoor(StandardCalls):
         asked = parsed(v2_proto.ModelConfigRequest, request)
         service = self.answering.service(asked.name, asked.version)
         rows = service.executor.plan.graph.config.batch.max_rows
-        document = model_config.model_config(service.name, service.signature, PLATFORM, rows, is_decoupled(service))
+        document = model_config.model_config(service.name, service.signature, PLATFORM, rows, service.decoupled)
         return v2_grpc.graph_config(document)
 
     @answers_errors
@@ -115,7 +116,7 @@ class GrpcDoor(StandardCalls):
         except MillraceError as error:
             watch.failed(graph, error, error.grpc_code)
             raise
-        watch.answered(graph, answer.nodes)
+        watch.answered(graph, answer.nodes, asked.row_count)
         return reply
 
     async def ModelStreamInfer(

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from ray.serve.grpc_util import RayServegRPCContext
 
 from configs.errors import MillraceError
-from deployments.answering import GRAPH_VERSION, Answered, Answering, Stopwatch
+from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
 from deployments.grpc_edge import PROTOCOL, check_size, time_left, unforeseen
 from deployments.grpc_stream import Begun
 from deployments.protocols import v2_grpc
@@ -31,11 +31,6 @@ EMPTY_FINAL = "triton_enable_empty_final_response"
 """Parameter of a request: after its last answer, send an empty one that says so."""
 FINAL = "triton_final_response"
 """Parameter of an answer: whether it is the request's last."""
-
-
-def is_decoupled(service: GraphService) -> bool:
-    """Whether one request of the graph may have several answers."""
-    return bool(getattr(service, "decoupled", False))
 
 
 class InferStream:
@@ -69,7 +64,7 @@ class InferStream:
             logger.exception("ModelStreamInfer failed")
             internal = unforeseen(unexpected, self._answering.recorder)
             return Begun(_only(_failure(internal, proto.id if proto else "")), in_turn=True)
-        return Begun(self._answer(service, request, terms, watch), in_turn=not is_decoupled(service))
+        return Begun(self._answer(service, request, terms, watch), in_turn=not service.decoupled)
 
     def _time_left(self) -> float | None:
         left = time_left(self._context)
@@ -79,16 +74,16 @@ class InferStream:
         self, service: GraphService, request: InferRequest, terms: Terms, watch: Stopwatch
     ) -> AsyncGenerator[Message, None]:
         nodes: list[NodeTiming] = []
-        decoupled = is_decoupled(service)
+        decoupled = service.decoupled
         try:
-            answers = cast(AsyncGenerator[Answered, None], self._answering.stream(service, request, terms))
+            answers = self._answering.stream(service, request, terms)
             async with aclosing(answers):
                 async for answer in answers:
                     nodes += answer.nodes
                     response = ModelStreamInferResponse()
                     v2_grpc.encode_infer(request, answer.outputs, service.name, GRAPH_VERSION, response.infer_response)
                     yield _final(response, not decoupled)
-            watch.answered(service.name, nodes)
+            watch.answered(service.name, nodes, request.row_count)
             if decoupled and request.parameters.get(EMPTY_FINAL) is True:
                 yield _empty_final(request, service.name)
         except MillraceError as error:

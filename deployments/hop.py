@@ -134,7 +134,9 @@ class StageCall:
 
     async def _call(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
         """One call, cancelled on the other side too when nobody wants its answer any more."""
-        response = self._run.remote(rows, count, terms.left_s, terms.priority)
+        sequence = terms.sequence
+        run = self._run if sequence is None else self._run.options(session_id=str(sequence.id))
+        response = run.remote(rows, count, terms.left_s, terms.priority, sequence)
         try:
             answer: Answer | MillraceError = await response
         except asyncio.CancelledError:

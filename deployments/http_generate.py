@@ -3,11 +3,10 @@
 import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from typing import cast
 
 from configs.errors import MillraceError
 from configs.tensors import Rows
-from deployments.answering import GRAPH_VERSION, Answered, Answering, Stopwatch, internal_error
+from deployments.answering import GRAPH_VERSION, Answering, Stopwatch, internal_error
 from deployments.http_infer import infer_handler, off_loop, size_of, terms
 from deployments.http_messages import JSON, V2, EventStream, Handler, Headers, Request, Route
 from deployments.protocols import generate
@@ -60,7 +59,7 @@ async def _events(
     nodes: list[NodeTiming] = []
     try:
         request = await off_loop(len(http.body), codec.decode, http)
-        answers = cast(AsyncGenerator[Answered, None], answering.stream(service, request, terms(http, request)))
+        answers = answering.stream(service, request, terms(http, request))
         async with aclosing(answers):
             async for answer in answers:
                 nodes += answer.nodes
@@ -74,7 +73,7 @@ async def _events(
             raise
         yield generate.event(error_body(_late(error, watch, service.name).message))
     else:
-        watch.answered(service.name, nodes)
+        watch.answered(service.name, nodes, request.row_count)
 
 
 def _late(error: Exception, watch: Stopwatch, graph: str) -> MillraceError:

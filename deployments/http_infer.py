@@ -57,7 +57,7 @@ def infer_handler(answering: Answering, service: GraphService, codec: Codec) -> 
         except MillraceError as error:
             watch.failed(service.name, error, str(error.http_status))
             raise
-        timing = server_timing(answer.nodes, watch.answered(service.name, answer.nodes))
+        timing = server_timing(answer.nodes, watch.answered(service.name, answer.nodes, request.row_count))
         headers.append((b"server-timing", timing.encode()))
         return Response(body, headers)
 

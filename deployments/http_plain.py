@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import orjson
+
 from configs.tensors import Rows
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering
 from deployments.http_infer import infer_handler
@@ -40,8 +42,11 @@ def plain_routes(answering: Answering) -> Iterator[Route]:
 def docs_routes(answering: Answering, server_version: str) -> Iterator[Route]:
     """The OpenAPI document, its page, and the way there."""
     graphs = [(service.name, service.description, service.signature) for service in answering.services.values()]
-    yield document("/openapi.json", openapi.openapi_document(graphs, server_version))
+    paths = openapi.openapi_document(graphs, server_version)
     page = openapi.docs_page("openapi.json").encode()
+
+    async def described(request: Request) -> Response:
+        return Response(orjson.dumps({**paths, "servers": [{"url": request.root or "/"}]}))
 
     async def docs(request: Request) -> Response:
         return Response(page, [HTML])
@@ -49,6 +54,7 @@ def docs_routes(answering: Answering, server_version: str) -> Iterator[Route]:
     async def index(request: Request) -> Response:
         return Response(b"", [(b"location", f"{request.root}/docs".encode())], 307)
 
+    yield Route("GET", "/openapi.json", described)
     yield Route("GET", "/docs", docs)
     yield Route("GET", "/", index)
     yield Route("GET", "", index)

@@ -6,7 +6,6 @@ import orjson
 
 from configs.tensors import Rows
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering
-from deployments.grpc_infer_stream import is_decoupled
 from deployments.http_generate import generate_routes
 from deployments.http_infer import infer_handler
 from deployments.http_messages import BINARY, JSON, V2, Handler, Headers, Request, Response, Route, document
@@ -57,7 +56,7 @@ def _graph_routes(answering: Answering, service: GraphService) -> Iterator[Route
     name, signature = service.name, service.signature
     metadata = v2_json.model_metadata(name, [GRAPH_VERSION], signature, PLATFORM)
     config = model_config(
-        name, signature, PLATFORM, service.executor.plan.graph.config.batch.max_rows, is_decoupled(service)
+        name, signature, PLATFORM, service.executor.plan.graph.config.batch.max_rows, service.decoupled
     )
     infer = infer_handler(answering, service, V2Codec(service))
     for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{GRAPH_VERSION}"):

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ray.serve import metrics
@@ -36,6 +36,7 @@ class _Noted:
 
     requests: _Counts = field(default_factory=Counts)
     errors: _Counts = field(default_factory=Counts)
+    events: _Counts = field(default_factory=Counts)
     latencies: deque[tuple[str, str, float]] = field(default_factory=_samples)
     nodes: deque[tuple[str, NodeTiming]] = field(default_factory=_samples)
 
@@ -56,13 +57,18 @@ class Recorder:
         self._ray = {metric.name: _ray_metric(metric) for metric in names.ALL}
         self._task: asyncio.Task[None] | None = None
 
-    def answered(self, graph: str, protocol: str, seconds: float, nodes: Collection[NodeTiming], rows: int = 1) -> None:
+    def answered(self, graph: str, protocol: str, seconds: float, nodes: Collection[NodeTiming], rows: int) -> None:
         """Note a request that got its answer. Calls of nodes are counted once, at the oldest request in them."""
         self.statistics.answered(graph, seconds, rows, nodes)
         self._noted.requests[graph, protocol, "OK"] += 1
         self._noted.latencies.append((graph, protocol, seconds))
         self._noted.nodes.extend((graph, timing) for timing in nodes if timing.leads)
         self._start()
+
+    def happened(self, graph: str, events: Iterable[tuple[str, str, int]]) -> None:
+        """Note what nodes' policies did: (node, event, how often)."""
+        for node, event, times in events:
+            self._noted.events[graph, node, event] += times
 
     def failed(self, graph: str, protocol: str, error: Exception, code: str, seconds: float = 0.0) -> None:
         """Note a request that got an error after so many seconds."""
@@ -93,6 +99,8 @@ class Recorder:
     def _hand_over(self, noted: _Noted, waiting: Mapping[str, int]) -> None:
         self._count(names.REQUESTS, "code", noted.requests)
         self._count(names.ERRORS, "error", noted.errors)
+        for (graph, node, event), times in noted.events.items():
+            self._ray[names.NODE_EVENTS.name].inc(times, {"graph": graph, "node": node, "event": event})
         for graph, protocol, seconds in noted.latencies:
             self._ray[names.LATENCY.name].observe(seconds * 1e3, {"graph": graph, "protocol": protocol})
         for graph, timing in noted.nodes:

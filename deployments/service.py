@@ -1,7 +1,8 @@
 """One graph, ready to answer: its executor, its signature, its versions."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +46,31 @@ class GraphService:
     """Node → version of its servable; nodes of code are absent."""
     executor: Executor
 
+    @property
+    def decoupled(self) -> bool:
+        """Whether one request may have several answers (Triton's word)."""
+        return self.executor.plan.stream is not None
+
     async def infer(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> tuple[Rows, Trace]:
         """Outputs for checked inputs. Raises MillraceError, whose message is cut to `LONGEST_MESSAGE`."""
-        try:
+        with _cut_short():
             return await self.executor.run(rows, count, terms)
-        except MillraceError as error:
-            error.args = (_cut(error.message),)
-            raise
+
+    async def stream(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> AsyncGenerator[tuple[Rows, Trace]]:
+        """All answers of a graph that gives several. Raises as `infer`."""
+        with _cut_short():
+            async with aclosing(self.executor.stream(rows, count, terms)) as answers:
+                async for answer in answers:
+                    yield answer
+
+
+@contextmanager
+def _cut_short() -> Iterator[None]:
+    try:
+        yield
+    except MillraceError as error:
+        error.args = (_cut(error.message), *error.args[1:])
+        raise
 
 
 async def start_service(spec: GraphSpec, applications: Mapping[str, str]) -> GraphService:

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+from ray.serve.config import RequestRouterConfig
+
 from configs.graph import Replicas
 
 LOGGER = "ray.serve.millrace"
 """Our logger: a child of Serve's, so its records go where Serve's go, with the request's id, at a level of its own."""
+
+_STICKY = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
 
 COMMON: dict[str, Any] = {
     # A new replica is up before an old one goes: with Serve's default of 0, one replica means a gap of seconds.
@@ -57,10 +61,15 @@ def gateway_options(replicas: Replicas, cpus: float, max_ongoing_requests: int) 
     }
 
 
-def stage_options(replicas: Replicas, cpus: float, gpus: float) -> dict[str, Any]:
-    """Options of a stage deployment. Ray books the GPU's fraction; the stage caps the memory itself."""
+def stage_options(replicas: Replicas, cpus: float, gpus: float, sticky: bool) -> dict[str, Any]:
+    """Options of a stage deployment. Ray books the GPU's fraction; the stage caps the memory itself.
+
+    Args:
+        sticky: requests of one session go to the same replica.
+    """
     return {
         **COMMON,
+        **({"request_router_config": RequestRouterConfig(request_router_class=_STICKY)} if sticky else {}),
         **replica_options(replicas),
         "ray_actor_options": {"num_cpus": cpus, "num_gpus": gpus},
         # The batcher gathers what waits inside the replica, so the replica must be allowed to hold it.

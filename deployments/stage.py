@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from ray import serve
 
 from configs.errors import MillraceError
@@ -16,6 +17,7 @@ from graphs.batcher import CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
 from graphs.segment import timed_call
+from graphs.sequences import STATES, Sequence, SequenceStates
 from graphs.terms import DEFAULT_PRIORITY, Terms
 from servables.base import LoadOptions
 
@@ -80,18 +82,30 @@ class Stage:
     def __init__(self, spec: StageSpec) -> None:
         self._instance = load_instance(spec.node, spec.root, spec.load_options)
         self._instance.warmup()
+        sequences = getattr(spec.node.config, "sequences", None)
+        self._states = SequenceStates(sequences.idle_s, sequences.max_open) if sequences else None
         self._batcher: Batcher[str] = Batcher(
             timed_call(self._instance), spec.batch, spec.node.name, None if spec.gpus else CPU_BATCH_BYTES
         )
 
-    async def run(self, rows: Rows, count: int, left_s: float = math.inf, priority: int = DEFAULT_PRIORITY) -> Answer:
+    async def run(
+        self,
+        rows: Rows,
+        count: int,
+        left_s: float = math.inf,
+        priority: int = DEFAULT_PRIORITY,
+        sequence: Sequence | None = None,
+    ) -> Answer:
         """Outputs of the node for `count` rows, or the error that the node answers with.
 
         Args:
             left_s: seconds until the caller's deadline; clocks of two machines differ.
             priority: the caller's.
+            sequence: what the caller's request is part of, for a node with state.
         """
         try:
+            if self._states is not None:
+                rows = {**rows, STATES: np.array([self._states.of(sequence)] * count, object)}
             return await self._batcher(rows, count, Terms.within(left_s, priority))
         except MillraceError as error:
             return error
@@ -112,5 +126,7 @@ class Stage:
 def stage_application(spec: StageSpec) -> serve.Application:
     """The Serve application of a placed node."""
     replicas = spec.node.config.replicas or Replicas()
-    options = stage_options(replicas, spec.cpus, spec.gpus)
+    options = stage_options(
+        replicas, spec.cpus, spec.gpus, sticky=getattr(spec.node.config, "sequences", None) is not None
+    )
     return serve.deployment(Stage, name="stage").options(**options).bind(spec)

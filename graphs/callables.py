@@ -28,10 +28,18 @@ class UserCallable:
         return inspect.isclass(self.target)
 
     @property
+    def is_stream(self) -> bool:
+        """Whether a call gives several answers: a generator, or an asynchronous one."""
+        return inspect.isgeneratorfunction(self._call) or inspect.isasyncgenfunction(self._call)
+
+    @property
+    def _call(self) -> Any:
+        return getattr(self.target, "__call__", None) if self.is_class else self.target  # noqa: B004
+
+    @property
     def is_async(self) -> bool:
         """Whether calls are coroutines: they run on the event loop and are not batched."""
-        call = getattr(self.target, "__call__", None) if self.is_class else self.target  # noqa: B004
-        return inspect.iscoroutinefunction(call)
+        return inspect.iscoroutinefunction(self._call)
 
     def problems(self, inputs: Mapping[str, Any], with_: Mapping[str, Any]) -> list[str]:
         """What is wrong with calling it with these named inputs and `with:` arguments; empty if nothing."""

@@ -13,6 +13,7 @@ from configs.tensors import Signature
 from graphs.callables import declared_signature, import_callable
 from graphs.flat import FALLBACK, Edge, FlatGraph, FlatNode, flatten
 from graphs.order import topological
+from graphs.sequences import STATES
 from graphs.typing import infer
 from servables.store import find_version
 
@@ -176,10 +177,15 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
                 yield document.problem(field, error.message, remedy="correct the import path or the module")
                 continue
             if isinstance(node.config, CallNode | SwitchNode):
-                for text in user.problems(node.inputs, node.config.with_):
+                arguments: dict[str, object] = dict(node.inputs)
+                if isinstance(node.config, CallNode) and node.config.sequences is not None:
+                    arguments[STATES] = ()
+                for text in user.problems(arguments, node.config.with_):
                     yield document.problem(place_of(name, "inputs"), text)
             if user.is_async and not isinstance(node.config, CallNode):
                 yield document.problem(field, f"{path} is a coroutine; only `call` nodes may be")
+            if user.is_stream:
+                yield from _stream(flat, document, node, path)
             if user.is_async and name.endswith(FALLBACK):
                 yield document.problem(field, f"{path} is a coroutine; what stands in for a node may not be one")
             if user.is_async and (node.config.placed or node.config.cpus is not None):
@@ -188,6 +194,22 @@ def _code(flat: FlatGraph, document: Document) -> Iterator[Problem]:
                     f"{path} is a coroutine; it runs on the gateway's event loop",
                     remedy="remove cpus, gpus, replicas and isolate",
                 )
+
+
+def _stream(flat: FlatGraph, document: Document, node: FlatNode, path: str) -> Iterator[Problem]:
+    """A node that gives several answers must be the last, and alone gives the graph's outputs."""
+    field = place_of(node.name, "call")
+    config = node.config
+    if not isinstance(config, CallNode) or node.name not in flat.nodes or config.placed or config.guarded:
+        remedy = "remove cpus, gpus, replicas, isolate, sequences and what retries or caches; make it a `call` node"
+        yield document.problem(field, f"{path} is a generator; it runs in the gateway, as it is", remedy=remedy)
+    readers = [other.name for other in flat.nodes.values() if any(edge.node == node.name for edge in other.reads())]
+    if readers or any(edge.node != node.name for edge in flat.outputs.values()):
+        beside = f"; {', '.join(readers)} reads it" if readers else ""
+        remedy = "let all outputs of the graph come from it, and no node read it"
+        yield document.problem(
+            field, f"{path} is a generator, which must be a graph's last node{beside}", remedy=remedy
+        )
 
 
 def _pinned(flat: FlatGraph, root: Path) -> FlatGraph:

@@ -3,22 +3,27 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
 
-from configs.errors import DeadlineExceeded, MillraceError, NodeError
+import numpy as np
+
+from configs.errors import DeadlineExceeded, MillraceError, NodeError, RowErrors, Unsupported
 from configs.graph import Batch
 from configs.tensors import Rows, Signature, TensorSpec
 from graphs.batcher import Batcher, BatchTiming
-from graphs.cache import Cached, RowStore
 from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
 from graphs.plan import Plan, Step, StepKind
 from graphs.policies import constant_call, guard
-from graphs.run import Answer, NodeCall, Run, Trace
-from graphs.segment import EdgeRows, Segment, checked, gather, timed_call
+from graphs.run import Answer, NodeCall, NodeTiming, Run, Trace
+from graphs.segment import EdgeRows, Segment, blamed, checked, gather, timed_call
+from graphs.stream import stream
 from graphs.terms import UNHURRIED, Terms
+
+T = TypeVar("T")
 
 
 class PlacedCall(Protocol):
@@ -79,15 +84,33 @@ class Executor:
             Overloaded: a node has so much to do that the rows would wait too long.
             DeadlineExceeded: the deadline passed. What has not begun is dropped.
         """
-        frame = Frame(count, (), self.plan.cases, self.plan.scope_of)
-        for name, value in rows.items():
-            frame.put(Edge("", name), value)
-        run = Run(frame, Trace(), terms)
-        if terms.deadline == math.inf:
-            await self._follow(run)
-        else:
-            await self._follow_in_time(run)
-        return {name: frame.get(edge, ()) for name, edge in self._outputs.items()}, run.trace
+        if self.plan.stream is not None:
+            raise Unsupported(
+                f"graph {self.plan.graph.name} gives several answers; ask with generate_stream or ModelStreamInfer"
+            )
+        run = self._begin(rows, count, terms)
+        await self._follow_in_time(run)
+        return {name: run.frame.get(edge, ()) for name, edge in self._outputs.items()}, run.trace
+
+    async def stream(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> AsyncGenerator[tuple[Rows, Trace]]:
+        """All answers to one request: several from a graph whose last node is a generator, else one.
+
+        Arguments and errors are those of `run`; the deadline is that of the last answer.
+        """
+        name = self.plan.stream
+        if name is None:
+            yield await self.run(rows, count, terms)
+            return
+        run = self._begin(rows, count, terms)
+        await self._follow_in_time(run)
+        started, node = time.perf_counter(), self.plan.graph.nodes[name]
+        answers = stream(self._instances[name], gather(node, run.frame, self.plan))
+        async with aclosing(answers):
+            while (outputs := await self._in_time(anext(answers, None), terms)) is not None:
+                seconds = time.perf_counter() - started
+                run.trace.nodes.append(NodeTiming(name, 0.0, 0.0, seconds, count))
+                yield {output: _part(name, edge, outputs) for output, edge in self._outputs.items()}, run.trace
+                run.trace, started = Trace(), time.perf_counter()
 
     def close(self) -> None:
         """Answer what is waiting, end the threads, close the nodes."""
@@ -103,10 +126,24 @@ class Executor:
         """Requests that wait for a busy model of this process."""
         return sum(batcher.waiting for batcher in self._batchers)
 
+    def _begin(self, rows: Rows, count: int, terms: Terms) -> Run:
+        if terms.deadline != math.inf and terms.left_s <= 0:
+            raise DeadlineExceeded(f"graph {self.plan.graph.name}: the deadline passed before the work began")
+        frame = Frame(count, (), self.plan.cases, self.plan.scope_of)
+        for name, value in rows.items():
+            frame.put(Edge("", name), value)
+        return Run(frame, Trace(), terms)
+
     async def _follow_in_time(self, run: Run) -> None:
+        if run.terms.deadline == math.inf:
+            await self._follow(run)
+        else:
+            await self._in_time(self._follow(run), run.terms)
+
+    async def _in_time(self, work: Awaitable[T], terms: Terms) -> T:
         try:
-            async with asyncio.timeout(run.terms.left_s):
-                await self._follow(run)
+            async with asyncio.timeout(None if terms.deadline == math.inf else terms.left_s):
+                return await work
         except TimeoutError:
             raise DeadlineExceeded(f"graph {self.plan.graph.name}: the deadline passed before the answer") from None
 
@@ -150,6 +187,8 @@ class Executor:
                 return self._bind_node(step, self._batched(self.plan.graph.nodes[name]))
             case StepKind.COROUTINE:
                 return self._bind_node(step, _awaited(self._instances[name]))
+            case StepKind.STREAM:
+                return _nothing  # `stream` runs it
             case StepKind.PLACED:
                 return self._bind_node(step, _hop(self._placed[name]))
 
@@ -185,13 +224,14 @@ class Executor:
         """A step of one node, with the policies of its config."""
         name = step.units[0]
         node = self.plan.graph.nodes[name]
-        guarded = guard(call, name, node.config, self._fallback(node))
-        if node.config.cache is not None:
-            store = RowStore(node.config.cache.ttl_s, node.config.cache.max_bytes)
-            guarded = Cached(guarded, name, self._versions.get(name, ""), store)
+        guarded = guard(call, name, node.config, self._versions.get(name, ""), self._fallback(node))
 
         async def call_step(run: Run) -> None:
-            outputs, timing = await guarded(gather(node, run.frame, self.plan), run.frame.count(step.scope), run)
+            rows, count = gather(node, run.frame, self.plan), run.frame.count(step.scope)
+            try:
+                outputs, timing = await guarded(rows, count, run)
+            except RowErrors as error:  # rows of a switch's case: which are they of the request's?
+                raise error.at(run.frame.rows(step.scope).tolist()) from error
             for output, value in outputs.items():
                 run.frame.put(Edge(name, output), value)
             run.trace.add(timing)
@@ -237,13 +277,31 @@ def _awaited(instance: Instance) -> NodeCall:
         started = time.perf_counter()
         try:
             outputs = checked(instance, await instance.call(rows), count)
-        except (MillraceError, asyncio.CancelledError):
+        except RowErrors as error:
+            raise blamed(instance, error, count) from error
+        except MillraceError:
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # The node's own doing: nobody cancelled the request, which would wait for ever for what this step gives.
+            raise NodeError(f"node {instance.name} failed: it cancelled itself") from None
         except BaseException as error:  # the edge to user code, which may even exit: the event loop must go on
             raise NodeError(f"node {instance.name} failed: {type(error).__name__}: {error}") from error
         return outputs, BatchTiming(0.0, 0.0, {instance.name: time.perf_counter() - started}, count)
 
     return call
+
+
+async def _nothing(run: Run) -> None:
+    pass
+
+
+def _part(node: str, edge: Edge, outputs: Rows) -> np.ndarray:
+    if edge.output not in outputs:
+        raise NodeError(f"node {node} did not return {edge.output}, which the graph reads")
+    return outputs[edge.output]
 
 
 def _hop(placed: PlacedCall) -> NodeCall:

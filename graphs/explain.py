@@ -51,6 +51,7 @@ def describe_step(step: Step) -> str:
         StepKind.FUSED: "fused, one batched call in a thread",
         StepKind.ALONE: "one batched call in a thread",
         StepKind.COROUTINE: "on the event loop, per request",
+        StepKind.STREAM: "a generator: several answers",
         StepKind.PLACED: "one hop to its stage",
         StepKind.MERGE: "rows of the cases come back together",
     }[step.kind]

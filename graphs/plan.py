@@ -24,6 +24,8 @@ class StepKind(StrEnum):
     """A synchronous node of this process with a timeout, a cache or the like: a batched call of its own."""
     COROUTINE = "coroutine"
     """An `async` node: on the event loop, per request."""
+    STREAM = "stream"
+    """The last node of a graph that gives several answers: a generator, run when all else is done."""
     PLACED = "placed"
     """A stage deployment: one hop by handle."""
     MERGE = "merge"
@@ -58,6 +60,11 @@ class Plan:
     def placed(self) -> tuple[str, ...]:
         """Names of the nodes that have a stage deployment of their own."""
         return tuple(step.units[0] for step in self.steps if step.kind is StepKind.PLACED)
+
+    @property
+    def stream(self) -> str | None:
+        """Name of the node that gives several answers; None if the graph gives one."""
+        return next((step.units[0] for step in self.steps if step.kind is StepKind.STREAM), None)
 
 
 def is_placed(node: FlatNode, gateway_cpus: float) -> bool:
@@ -117,8 +124,10 @@ class _Compiler:
         node = self.graph.nodes[unit.removesuffix(DECIDE)]
         if is_placed(node, gateway_cpus):
             return StepKind.PLACED
-        if isinstance(node.config, CallNode) and import_callable(node.config.call).is_async:
-            return StepKind.COROUTINE
+        if isinstance(node.config, CallNode):
+            user = import_callable(node.config.call)
+            if user.is_async or user.is_stream:
+                return StepKind.STREAM if user.is_stream else StepKind.COROUTINE
         return StepKind.ALONE if node.config.guarded else StepKind.FUSED
 
     def _fusion_keys(self) -> dict[str, tuple[frozenset[str], frozenset[str]]]:

@@ -1,5 +1,6 @@
 """Run a fused step on a batch: its nodes one after another, models of the same wave side by side."""
 
+import operator
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.errors import MillraceError, NodeError
+from configs.errors import MillraceError, NodeError, RowErrors
 from configs.graph import EnsembleNode, ModelNode
 from configs.tensors import Rows
 from graphs.batcher import BatchCall
@@ -82,7 +83,10 @@ class Segment:
             outputs = frame.merge(node.name, node.cases)
         else:
             started = time.perf_counter()
-            outputs = call_node(unit.instance, gather(node, frame, self._plan), count)
+            try:
+                outputs = call_node(unit.instance, gather(node, frame, self._plan), count)
+            except RowErrors as error:  # rows of a switch's case: which are they of the call's?
+                raise error.at(frame.rows(scope).tolist()) from error
             seconds[node.name] = time.perf_counter() - started
         for output, value in outputs.items():
             frame.put(Edge(node.name, output), value)
@@ -100,10 +104,26 @@ def call_node(instance: Instance, inputs: Rows, count: int) -> Rows:
     """Call a node and check what it returns: a mapping of arrays with `count` rows each."""
     try:
         return checked(instance, instance.call(inputs), count)
+    except RowErrors as error:
+        raise blamed(instance, error, count) from error
     except MillraceError:
         raise
     except Exception as error:  # the edge to user code, which may raise anything: the request must get an answer
         raise NodeError(f"node {instance.name} failed: {type(error).__name__}: {error}") from error
+
+
+def blamed(instance: Instance, error: RowErrors, count: int) -> MillraceError:
+    """What a node raises for some rows; NodeError if it names rows that the call did not have."""
+    try:
+        reasons = {operator.index(row): str(why) for row, why in error.reasons.items()}
+    except TypeError:
+        return NodeError(f"node {instance.name} raised RowErrors({error.reasons!r}); its keys must be indices of rows")
+    if not reasons or min(reasons) < 0 or max(reasons) >= count:
+        return NodeError(
+            f"node {instance.name} raised RowErrors for rows {sorted(reasons)}, but the call had {count} rows; "
+            f"name rows from 0 to {count - 1}"
+        )
+    return RowErrors(reasons)
 
 
 def timed_call(instance: Instance) -> BatchCall[str]:
@@ -117,17 +137,22 @@ def timed_call(instance: Instance) -> BatchCall[str]:
     return call
 
 
-def checked(instance: Instance, outputs: object, count: int) -> Rows:
-    """The outputs of a node as arrays. Raises NodeError that says what the node should have returned."""
+def checked(instance: Instance, outputs: object, count: int | None) -> Rows:
+    """The outputs of a node as arrays. Raises NodeError that says what the node should have returned.
+
+    Args:
+        count: rows that each must have; None: any number.
+    """
     name = instance.name
     if not isinstance(outputs, Mapping):
         raise NodeError(f"node {name} returned a {type(outputs).__name__}; return a dict of named arrays")
     rows: Rows = {}
     for output, value in outputs.items():
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
-        if array.ndim == 0 or array.shape[0] != count:
+        if array.ndim == 0 or (count is not None and array.shape[0] != count):
+            for_rows = "" if count is None else f" for {count} rows"
             raise NodeError(
-                f"node {name} returned {output} of shape {list(array.shape)} for {count} rows; "
+                f"node {name} returned {output} of shape {list(array.shape)}{for_rows}; "
                 f"the first dimension must be the rows"
             )
         declared = instance.dtypes.get(output, array.dtype)

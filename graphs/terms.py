@@ -4,6 +4,8 @@ import math
 import time
 from dataclasses import dataclass
 
+from graphs.sequences import Sequence
+
 DEFAULT_PRIORITY = 10
 """Of a request that names none: a caller may ask to come before it (1 to 9) or after it (11 and more)."""
 
@@ -16,11 +18,13 @@ class Terms:
     """On this process's `time.monotonic()`; across a hop travels the time that is left."""
     priority: int = DEFAULT_PRIORITY
     """1 comes first, as in Triton; larger numbers are less urgent."""
+    sequence: Sequence | None = None
+    """What a stateful node remembers by."""
 
     @classmethod
-    def within(cls, seconds: float, priority: int = DEFAULT_PRIORITY) -> "Terms":
+    def within(cls, seconds: float, priority: int = DEFAULT_PRIORITY, sequence: Sequence | None = None) -> "Terms":
         """A deadline so many seconds from now."""
-        return cls(time.monotonic() + seconds, priority)
+        return cls(time.monotonic() + seconds, priority, sequence)
 
     @property
     def left_s(self) -> float:

@@ -54,6 +54,12 @@ BATCH_ROWS = Metric(
     ("graph", "node", "version"),
     ROWS,
 )
+NODE_EVENTS = Metric(
+    "millrace_node_events",
+    "counter",
+    "What a node's policy did: retry, fallback, hedge, hedge won, cache hit (rows).",
+    ("graph", "node", "event"),
+)
 WAITING = Metric("millrace_waiting_requests", "gauge", "Requests that wait for a busy node of the gateway.", ("graph",))
 
-ALL = (REQUESTS, LATENCY, ERRORS, NODE_QUEUE, NODE_COMPUTE, BATCH_ROWS, WAITING)
+ALL = (REQUESTS, LATENCY, ERRORS, NODE_QUEUE, NODE_COMPUTE, BATCH_ROWS, NODE_EVENTS, WAITING)

@@ -1,4 +1,4 @@
-"""A request's deadline and priority, from its parameters and headers."""
+"""A request's deadline, priority and sequence, from its parameters and headers."""
 
 import math
 import time
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from configs.errors import InvalidInput
 from deployments.protocols.request import Parameter, shown
+from graphs.sequences import Sequence
 from graphs.terms import DEFAULT_PRIORITY, UNHURRIED, Terms
 
 TIMEOUT_HEADER = "x-request-timeout-seconds"
@@ -13,24 +14,28 @@ TIMEOUT_HEADER = "x-request-timeout-seconds"
 LEAST_URGENT = 100
 """Largest priority."""
 
+_READ = frozenset(("timeout", "priority", "sequence_id"))
+"""Parameters that make terms; a request with none of them, as most are, costs no more than this look."""
+
 
 def terms_of(parameters: Mapping[str, Parameter], timeout_s: float | None = None) -> Terms:
-    """When a request must be answered, and before whom.
+    """When a request must be answered, before whom, and as part of which sequence.
 
     Args:
         parameters: of the request; `timeout` in microseconds and `priority` (1 comes first, 0 is the default) are
-            read, as in Triton's scheduling extension.
+            read, as in Triton's scheduling extension; `sequence_id`, `sequence_start` and `sequence_end` as in its
+            sequence extension (an id of 0 or "" is none).
         timeout_s: what the transport says: the header `x-request-timeout-seconds` or gRPC's deadline. The earlier
             of the two holds.
 
     Raises:
         InvalidInput: a value is not a number of its range.
     """
-    if timeout_s is None and "timeout" not in parameters and "priority" not in parameters:
+    if timeout_s is None and _READ.isdisjoint(parameters):
         return UNHURRIED
     microseconds, priority = _whole(parameters, "timeout"), _whole(parameters, "priority")
     seconds = min(microseconds / 1e6 or math.inf, math.inf if timeout_s is None else timeout_s)
-    return Terms(time.monotonic() + seconds, min(priority, LEAST_URGENT) or DEFAULT_PRIORITY)
+    return Terms(time.monotonic() + seconds, min(priority, LEAST_URGENT) or DEFAULT_PRIORITY, _sequence(parameters))
 
 
 def timeout_header(value: str) -> float:
@@ -50,4 +55,20 @@ def _whole(parameters: Mapping[str, Parameter], name: str) -> int:
         value = int(value)  # tritonclient sends a timeout as text over HTTP in some versions
     if type(value) is not int or value < 0:
         raise InvalidInput(f"parameter `{name}` is {shown(value)}, expected a whole number from 0 up")
+    return value
+
+
+def _sequence(parameters: Mapping[str, Parameter]) -> Sequence | None:
+    identifier = parameters.get("sequence_id", 0)
+    if isinstance(identifier, bool) or not isinstance(identifier, int | str):
+        raise InvalidInput(f"parameter `sequence_id` is {shown(identifier)}, expected a whole number or a text")
+    if not identifier:
+        return None
+    return Sequence(identifier, _boolean(parameters, "sequence_start"), _boolean(parameters, "sequence_end"))
+
+
+def _boolean(parameters: Mapping[str, Parameter], name: str) -> bool:
+    value = parameters.get(name, False)
+    if type(value) is not bool:
+        raise InvalidInput(f"parameter `{name}` is {shown(value)}, expected true or false")
     return value

@@ -38,6 +38,7 @@ EXTENSIONS = (
     repository.EXTENSION,
     "parameters",
     "schedule_policy",
+    "sequence",
     "statistics",
 )
 """What the doors support beyond the protocol, for the server's metadata."""

@@ -172,3 +172,11 @@ def test_more_than_can_be_done_in_time_is_refused_with_the_time_to_come_back(ser
         asked = [rpc(channel, "ModelInfer").future(request, timeout=60) for _ in range(40)]
         codes = {(one.exception(), one.code())[1] for one in asked}
     assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+def test_a_nodes_policies_hold_in_the_gateway(server: Server) -> None:
+    row, other = [float(os.getpid()), 1.0], [float(os.getpid()), 2.0]
+    first = server.request("/guarded", {"x": [row, row]}).json
+    again = server.request("/guarded", {"x": [other, row]}).json
+    assert first["y"] == [[0.5, 0.5], [0.5, 0.5]]
+    assert first["call"][0] == first["call"][1] == again["call"][1] == again["call"][0] - 1

@@ -20,6 +20,7 @@ def series(text: str, name: str) -> list[dict[str, str]]:
 def test_every_metric_is_exported_with_its_labels(server: Server) -> None:
     assert server.request("/digits", {"image": [[[0] * 8] * 8]}).status == 200
     assert server.request("/digits", {}).status == 400
+    assert server.request("/guarded", {"x": [[1, 2], [1, 2]]}).status == 200
 
     def exported() -> str | None:
         text = server.metrics()

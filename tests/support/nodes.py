@@ -118,6 +118,20 @@ class Gated:
         return {"call": self._calls, "rows": rows, "pid": os.getpid()}
 
 
+class Numbered:
+    """Numbers its calls."""
+
+    inputs: ClassVar = {"x": ("FP32", [-1, 2])}
+    outputs: ClassVar = {"call": ("INT64", [-1])}
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        self._calls += 1
+        return {"call": np.full(len(x), self._calls)}
+
+
 class WhereAmI:
     """Tells its process and the GPUs that Ray has given to it."""
 

@@ -29,7 +29,7 @@ class Counted:
         self.requests: list[tuple[str, str, str]] = []
         self.statistics = Statistics(["g"])
 
-    def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[Any]) -> None:
+    def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[Any], rows: int) -> None:
         self.requests.append((graph, protocol, "OK"))
 
     def failed(self, graph: str, protocol: str, error: Exception, code: str) -> None:
@@ -45,7 +45,7 @@ def gateway(
         return run(rows), Trace()
 
     spec = {"x": TensorSpec.model_validate(f"{datatype}[-1, -1]")}
-    plan = SimpleNamespace(graph=SimpleNamespace(config=SimpleNamespace(batch=Batch(max_rows=MAX_ROWS))))
+    plan = SimpleNamespace(graph=SimpleNamespace(config=SimpleNamespace(batch=Batch(max_rows=MAX_ROWS))), stream=None)
     executor = cast(Executor, SimpleNamespace(run=execute, plan=plan))
     service = GraphService(name, "", Signature(inputs=spec, outputs=spec), {}, executor)
     counted = Counted()

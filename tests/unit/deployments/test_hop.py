@@ -31,7 +31,9 @@ class Handle:
     def options(self, **_: Any) -> "Handle":
         return self
 
-    def remote(self, rows: Rows, count: int, left_s: float, priority: int) -> Awaitable[Answer | MillraceError]:
+    def remote(
+        self, rows: Rows, count: int, left_s: float, priority: int, sequence: object
+    ) -> Awaitable[Answer | MillraceError]:
         return self._call(rows, count)
 
     async def _call(self, rows: Rows, count: int) -> Answer | MillraceError:

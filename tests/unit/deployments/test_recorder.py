@@ -54,7 +54,7 @@ async def until_seen(metrics: Metrics, *key: str) -> None:
 async def test_what_was_noted_is_handed_over_in_another_thread(metrics: Metrics) -> None:
     noted = new()
     leads, follows = NodeTiming("n", 0.001, 0, 0.002, 4), NodeTiming("n", 0, 0, 0.002, 4, leads=False)
-    noted.answered("g", "v2-http", 0.25, [leads, follows])
+    noted.answered("g", "v2-http", 0.25, [leads, follows], 1)
     noted.failed("g", "v2-http", InvalidInput("x"), "400")
     await until_seen(metrics, "millrace_waiting_requests", "g")
     await noted.close()
@@ -77,12 +77,12 @@ async def test_metrics_that_fail_are_logged_and_the_next_second_counts(
     monkeypatch.setattr(recorder.logger, "propagate", True)
     metrics.broken = True
     noted = new()
-    noted.answered("g", "handle", 0.25, [])
+    noted.answered("g", "handle", 0.25, [], 1)
     async with asyncio.timeout(10):
         while not caplog.messages:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     metrics.broken = False
-    noted.answered("g", "handle", 0.5, [])
+    noted.answered("g", "handle", 0.5, [], 1)
     await until_seen(metrics, "millrace_request_latency_ms", "g", "handle")
     await noted.close()
     assert metrics.seen["millrace_request_latency_ms", "g", "handle"] == [500]
@@ -92,7 +92,7 @@ async def test_metrics_that_fail_are_logged_and_the_next_second_counts(
 async def test_closing_hands_over_the_rest(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "FLUSH_PERIOD_S", 60)
     noted = new()
-    noted.answered("g", "handle", 0.25, [])
+    noted.answered("g", "handle", 0.25, [], 1)
     await noted.close()
     assert metrics.seen["millrace_requests", "g", "handle", "OK"] == [1]
 
@@ -102,7 +102,7 @@ async def test_memory_is_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(recorder, "MOST_SAMPLES", 3)
     noted = new()
     for number in range(5):
-        noted.answered("g", "handle", number, [])
+        noted.answered("g", "handle", number, [], 1)
         noted.failed(f"unknown-{number}", "v2-grpc", InvalidInput("x"), "NOT_FOUND")
     await noted.close()
     assert metrics.seen["millrace_request_latency_ms", "g", "handle"] == [2000, 3000, 4000]
