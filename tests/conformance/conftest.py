@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import grpc
+import httpx
 import pytest
+import rest as rest_module
+import rpc as rpc_module
 from capabilities import EXTENSIONS, chosen
 from messages import message
 from rest import Rest
@@ -30,7 +33,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("grpc-metadata", "metadata of each gRPC call: `application: a; key: 1`")
     add("client-python", "Python interpreter that has the client libraries; by default the one that runs the suite")
     add("request-timeout", "seconds of a request", "30")
+    group.addoption("--any-error", action="store_true", help="a wrong request may also get a 5xx, or any gRPC code")
     group.addoption("--strict-models", action="store_true", help="a missing model is a failure, not a skip")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Apply --any-error."""
+    if config.getoption("--any-error"):
+        rest_module.refusals = range(400, 600)
+        rpc_module.any_code = True
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
@@ -108,6 +119,16 @@ def has_model(maybe_rest: Rest | None, maybe_rpc: Rpc | None) -> Callable[[str],
             return False
 
     return ready
+
+
+@pytest.fixture(autouse=True)
+def _server_is_there(request: pytest.FixtureRequest, maybe_rest: Rest | None) -> None:
+    """End the run when the server has died: hundreds of failures would hide which test did it."""
+    if maybe_rest is not None:
+        try:
+            maybe_rest.get("/v2/health/live")
+        except httpx.ConnectError as error:
+            pytest.exit(f"no connection to {maybe_rest.url} before {request.node.nodeid}: {error}", returncode=3)
 
 
 @pytest.fixture(autouse=True)
