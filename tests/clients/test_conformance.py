@@ -13,7 +13,7 @@ from tests.support.server import ROOT, Server
 
 SUITE = ROOT / "tests/conformance"
 GRAPHS = ROOT / "tests/support/graphs_yaml/conformance"
-NOT_YET = ("decoupled", "load", "sequence", "string_ids")
+NOT_YET = ("load",)
 """Capabilities that our server does not have."""
 
 
@@ -33,7 +33,7 @@ def identity(datatype: Datatype) -> dict:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the suite's models."""
     folder = tmp_path_factory.mktemp("conformance")
-    graphs = [path for path in sorted(GRAPHS.glob("*.yaml")) if path.stem not in ("repeat_int32",)]
+    graphs = sorted(GRAPHS.glob("*.yaml"))
     for datatype in Datatype:
         path = folder / f"identity_{datatype.lower()}.yaml"
         path.write_text(yaml.safe_dump(identity(datatype)))

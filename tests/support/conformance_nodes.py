@@ -33,3 +33,26 @@ async def repeat(IN: np.ndarray, DELAY: np.ndarray, WAIT: np.ndarray) -> AsyncIt
     for index, (value, delay_ms) in enumerate(zip(IN, DELAY, strict=True)):
         await asyncio.sleep(int(delay_ms) / 1000)
         yield {"OUT": np.array([value], np.int32), "IDX": np.array([index], np.uint32)}
+
+
+class SequenceStart:
+    """`simple_sequence`: what Triton's model of that name computes, INPUT and 1 more at a sequence's start."""
+
+    def __call__(self, INPUT: np.ndarray, states: np.ndarray) -> Named:  # noqa: N803
+        """A state is empty at the start of its sequence."""
+        starts = np.array([not state for state in states], np.int32).reshape(-1, 1)
+        for state in states:
+            state["begun"] = True
+        return {"OUTPUT": INPUT + starts}
+
+
+class SequenceSum:
+    """`sequence_sum`: the sum of a sequence's inputs so far."""
+
+    def __call__(self, INPUT: np.ndarray, states: np.ndarray) -> Named:  # noqa: N803
+        """All rows of a request belong to one sequence."""
+        output = np.empty_like(INPUT)
+        for row, state in enumerate(states):
+            state["sum"] = state.get("sum", 0) + int(INPUT[row, 0])
+            output[row, 0] = state["sum"]
+        return {"OUTPUT": output}
