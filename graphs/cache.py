@@ -5,7 +5,7 @@ import hashlib
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class Cached:
     async def __call__(self, rows: Rows, count: int, run: Run) -> Answer:
         """The node's outputs for `count` rows."""
         keys = row_keys(rows, count, self._salt)
-        found = {key: row for key in set(keys) if (row := self._store.get(key)) is not None}
+        found = self._known(keys)
         if hits := sum(key in found for key in keys):
             run.trace.events.append((self._name, "cache hit", hits))
         timing = BatchTiming(0.0, 0.0, {}, count)
@@ -92,10 +92,14 @@ class Cached:
                 row = await asyncio.shield(future)
                 if row is not None:
                     found[key] = row
+            found |= self._known(key for key in missing if key not in found)  # another may have been quicker
         try:
             return {name: np.concatenate([found[key][name] for key in keys]) for name in found[keys[0]]}, timing
         except (KeyError, ValueError):  # the outputs' shapes depend on what else was in the call
             return await self._call(rows, count, run)
+
+    def _known(self, keys: Iterable[Key]) -> dict[Key, Rows]:
+        return {key: row for key in set(keys) if (row := self._store.get(key)) is not None}
 
     async def _compute(
         self, own: dict[Key, int], rows: Rows, count: int, run: Run
