@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.errors import MillraceError
 from configs.tensors import Rows, Signature
 from deployments.hop import StageCall
-from deployments.stage import StageDescription
+from deployments.stage import STAGE, StageDescription
 from graphs.executor import Executor
 from graphs.flat import FlatGraph
 from graphs.load import load_inline, signature_of
@@ -83,7 +83,7 @@ async def start_service(spec: GraphSpec, applications: Mapping[str, str]) -> Gra
         ConfigError, ModelError, MissingExtra: why the graph cannot be served.
     """
     plan = compile_plan(spec.flat, spec.gateway_cpus)
-    handles = {node: serve.get_app_handle(applications[node]) for node in plan.placed}
+    handles = {node: serve.get_deployment_handle(STAGE, applications[node]) for node in plan.placed}
     described = await asyncio.gather(*(_describe(handle) for handle in handles.values()))
     stages = dict(zip(handles, described, strict=True))
     options = LoadOptions(threads=spec.threads)

@@ -33,6 +33,9 @@ CONTROL_OPTIONS: dict[str, Any] = {
 }
 
 
+FRONT_OPTIONS: dict[str, Any] = {**COMMON, "num_replicas": 1, "ray_actor_options": {"num_cpus": 0}}
+
+
 def replica_options(replicas: Replicas) -> dict[str, Any]:
     """Serve's options for a number of replicas, fixed or scaled by load."""
     if replicas.min == replicas.max:

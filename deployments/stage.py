@@ -10,9 +10,9 @@ import numpy as np
 from ray import serve
 
 from configs.errors import MillraceError
-from configs.graph import Batch, Replicas
+from configs.graph import Batch, CallNode, Replicas
 from configs.tensors import Rows, Signature
-from deployments.settings import stage_options
+from deployments.settings import FRONT_OPTIONS, stage_options
 from graphs.batcher import CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
@@ -20,6 +20,9 @@ from graphs.segment import timed_call
 from graphs.sequences import STATES, Sequence, SequenceStates
 from graphs.terms import DEFAULT_PRIORITY, Terms
 from servables.base import LoadOptions
+
+STAGE = "stage"
+"""Name of the deployment that is the stage."""
 
 Answer = tuple[Rows, BatchTiming] | MillraceError
 """A stage returns its errors: raised through a handle they would arrive wrapped, with a stack trace."""
@@ -52,6 +55,11 @@ class StageSpec:
         """How the stage loads its servable."""
         device = "cuda:0" if self.gpus else "cpu"
         return LoadOptions(device=device, gpu_fraction=min(self.gpus, 1.0), threads=max(1, math.floor(self.cpus)))
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether requests of one sequence must go to one replica."""
+        return isinstance(self.node.config, CallNode) and self.node.config.sequences is not None
 
     def application(self, owner: str) -> str:
         """Name of the Serve application: owner, graph, node, version and a digest of the rest."""
@@ -123,10 +131,19 @@ class Stage:
         self._instance.close()
 
 
+class _Front:
+    """The root of an application whose stage has a request router: behind HAProxy Serve allows none at a root."""
+
+    def __init__(self, stage: object) -> None: ...
+
+    async def check_health(self) -> None:
+        """Called by Serve."""
+
+
 def stage_application(spec: StageSpec) -> serve.Application:
-    """The Serve application of a placed node."""
+    """The Serve application of a placed node. Its deployment `STAGE` is the stage."""
     replicas = spec.node.config.replicas or Replicas()
-    options = stage_options(
-        replicas, spec.cpus, spec.gpus, sticky=getattr(spec.node.config, "sequences", None) is not None
-    )
-    return serve.deployment(Stage, name="stage").options(**options).bind(spec)
+    sticky = spec.keeps_state and replicas.max > 1
+    options = stage_options(replicas, spec.cpus, spec.gpus, sticky)
+    stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec)
+    return serve.deployment(_Front, name="front").options(**FRONT_OPTIONS).bind(stage) if sticky else stage

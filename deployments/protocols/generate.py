@@ -11,7 +11,7 @@ import orjson
 from configs.errors import InvalidInput
 from configs.tensors import Rows, Signature, TensorSpec
 from deployments.protocols.arrays import parse_object
-from deployments.protocols.nested import elements_to_array, row_to_array, shape_of, to_nested
+from deployments.protocols.nested import elements_to_array, row_to_array, shape_of, to_array, to_nested
 from deployments.protocols.request import InferRequest, check_together, parameters_of, shown
 
 
@@ -34,7 +34,7 @@ def decode(body: bytes, signature: Signature, model: str, version: str) -> Infer
 
 
 def encode(request: InferRequest, outputs: Rows, model: str, version: str) -> bytes:
-    """One answer: a JSON object of outputs without the leading dimension; a single element stands without lists."""
+    """One answer: a JSON object of outputs, of one row without the leading dimension, of one element without lists."""
     document: dict[str, Any] = {"model_name": model, "model_version": version}
     if request.id:
         document["id"] = request.id
@@ -49,6 +49,8 @@ def event(data: bytes) -> bytes:
 
 def _row(name: str, value: Any, spec: TensorSpec, text: bytes) -> np.ndarray:
     depth = len(shape_of(value))
+    if depth == len(spec.shape) == 1:
+        return to_array(name, value, spec, text)  # for an input without further dimensions the elements are rows
     if depth == len(spec.shape) - 1:
         return row_to_array(name, value, spec, text)
     if depth > 1:
@@ -58,6 +60,6 @@ def _row(name: str, value: Any, spec: TensorSpec, text: bytes) -> np.ndarray:
 
 def _plain(array: np.ndarray) -> Any:
     nested = to_nested(array)
-    for _ in range(array.ndim if array.size == 1 else 1):
+    for _ in range(array.ndim if array.size == 1 else int(len(array) == 1)):
         nested = nested[0]
     return nested

@@ -1,9 +1,9 @@
 """Small nodes for graphs in tests."""
 
 import asyncio
+import ctypes
 import inspect
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -111,7 +111,7 @@ class Gated:
         if (x < 0).any():
             raise InvalidInput("negative value")
         if (x == 666).any():
-            os.kill(os.getpid(), signal.SIGSEGV)
+            ctypes.string_at(0)
         return {name: np.full(len(x), value) for name, value in self._told(len(x)).items()}
 
     def _told(self, rows: int) -> dict[str, int]:

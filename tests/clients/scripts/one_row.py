@@ -13,10 +13,9 @@ from deployments.connect import connect
 async def main(address: str, graph: str, gate: str, value: str, leaves_after_s: str) -> None:
     ray.init(address, logging_level=logging.WARNING, log_to_driver=False)
     client = connect(graph)
-    client.signature()
     asked = client.predict_async(gate=np.array([gate.encode()], object), x=np.array([value], np.float32))
     task = asyncio.ensure_future(asked)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(2)  # the handle finds its replicas, asks for the signature, and sends
     print("sent", flush=True)
     await asyncio.sleep(float(leaves_after_s))
     task.cancel()
