@@ -11,10 +11,11 @@ from configs.loader import load_graph, parse_graph
 from configs.problems import Problem, config_error, nearest
 from configs.tensors import Signature
 from graphs.callables import declared_signature, import_callable
-from graphs.flat import FALLBACK, Edge, FlatGraph, FlatNode, flatten
+from graphs.flat import CASE, FALLBACK, Edge, FlatGraph, FlatNode, flatten
 from graphs.order import topological
+from graphs.policies import constant_row
 from graphs.sequences import STATES
-from graphs.typing import infer
+from graphs.typing import TypedGraph, infer
 from servables.store import find_version
 
 
@@ -56,6 +57,8 @@ def check_graph(config: GraphConfig, root: Path, document: Document | None = Non
     typed = infer(flat, reading_order(flat), static_signature)
     if typed.complaints:
         raise config_error([document.problem(place_of(node, field), text) for node, field, text in typed.complaints])
+    if problems := list(_constants(flat, typed, document)):
+        raise config_error(problems)
     return CheckedGraph(_pinned(flat, root), root)
 
 
@@ -210,6 +213,18 @@ def _stream(flat: FlatGraph, document: Document, node: FlatNode, path: str) -> I
         yield document.problem(
             field, f"{path} is a generator, which must be a graph's last node{beside}", remedy=remedy
         )
+
+
+def _constants(flat: FlatGraph, typed: TypedGraph, document: Document) -> Iterator[Problem]:
+    """Values that are not what their node gives, as far as that is known before models are loaded."""
+    for name, node in flat.nodes.items():
+        if node.config.fallback is None or node.config.fallback.constant is None:
+            continue
+        known = {edge.output: spec for edge, spec in typed.specs.items() if edge.node == name and edge.output != CASE}
+        try:
+            constant_row(name, node.config.fallback.constant, known)
+        except ConfigError as error:
+            yield document.problem(place_of(name, "fallback.constant"), error.message)
 
 
 def _pinned(flat: FlatGraph, root: Path) -> FlatGraph:

@@ -1,5 +1,6 @@
 """What is wrong with a graph is found before anything starts, all at once, with the line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,42 @@ def test_placement_where_there_is_none(node: dict[str, Any], message: str) -> No
 def test_a_profile_that_names_no_node() -> None:
     with pytest.raises(ValueError, match="profile cpu: there is no node nn; there are a"):
         config({"a": add("x")}, {"y": "a.y"}, profiles={"cpu": {"nn": {"gpus": 0}}})
+
+
+GUARDED = """\
+name: t
+inputs: {{x: "FP32[-1, 2]"}}
+nodes:
+  a:
+    call: tests.support.nodes:Add
+    inputs: {{x: x}}
+    {policy}
+outputs: {{y: a.y}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("hedge: true", "`hedge` asks a second replica: give the node `replicas: {max: 2}` or more"),
+        (
+            "fallback: {constant: {y: [0, 0]}, call: tests.support.nodes:Add}",
+            "give exactly one of constant, call and model; this has constant and call",
+        ),
+        ("fallback: {}", "give exactly one of constant, call and model; this has none"),
+        ("fallback: {call: tests.support.nodes:double}", "is a coroutine; what stands in for a node may not be one"),
+        ("fallback: {call: tests.support.nodes:Nope}", "has no Nope"),
+        ("fallback: {model: models/none}", "models/none"),
+        ("fallback: {constant: {y: [0, 0, 0]}}", "fallback.constant.y is no FP32[-1, 2]: its shape is [3] a row"),
+        ("fallback: {constant: {z: [0, 0]}}", "fallback.constant has z, but the node gives y"),
+        ("timeout_s: 0", "timeout_s"),
+        ("retries: 11", "retries"),
+        ("cache: {ttl: 3}", "ttl"),
+    ],
+)
+def test_policies_that_cannot_work_are_found_with_their_line(tmp_path: Path, policy: str, expected: str) -> None:
+    (tmp_path / "t.yaml").write_text(GUARDED.format(policy=policy))
+    with pytest.raises(ConfigError) as error:
+        check_file(tmp_path / "t.yaml", tmp_path)
+    assert expected in error.value.message
+    assert re.search(r"t\.yaml:[4-7]\b", error.value.message), error.value.message
