@@ -83,3 +83,18 @@ async def awaited(x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 poisonable.outputs = awaited.outputs = {"y": "FP32[-1, 2]"}  # type: ignore[attr-defined]
+
+
+def blames_others(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Says that a row is bad that it was not given."""
+    raise RowErrors({7: "bad"})
+
+
+async def blames_others_async(x: np.ndarray) -> dict[str, np.ndarray]:
+    """The same as a coroutine."""
+    return blames_others(x)
+
+
+async def cancels_itself(x: np.ndarray) -> dict[str, np.ndarray]:
+    """What a library does that loses its own background task."""
+    raise asyncio.CancelledError

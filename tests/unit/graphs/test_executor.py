@@ -2,17 +2,19 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
-from configs.errors import InvalidInput, NodeError
+from configs.errors import DeadlineExceeded, InvalidInput, NodeError, NodeTimeout, RowErrors, Unavailable
 from configs.tensors import Rows
 from graphs.batcher import BatchTiming
 from graphs.executor import Executor
 from graphs.terms import Terms
 from tests.support import nodes as support
 from tests.support.graphs import NODES, add, cascade, executor, plan
+from tests.support.simulated import NAMES_ROWS
 
 
 def rows(*values: float) -> np.ndarray:
@@ -174,3 +176,120 @@ async def test_a_node_that_returns_another_datatype_than_it_declares() -> None:
 async def test_an_input_may_be_called_members() -> None:
     node = {"call": NODES + "identity", "inputs": {"members": "x"}, "outputs": {"members": "FP32[-1, 2]"}}
     assert (await answer(executor(plan({"a": node}, {"y": "a.members"})), 3)).tolist() == [3]
+
+
+async def slow_stage(rows_: Rows, count: int, terms: Terms) -> tuple[Rows, BatchTiming]:
+    """Stands for a stage that takes long; notes what time it is given."""
+    support.CALLS.append(("left_s", round(terms.left_s * 100), ""))
+    await asyncio.sleep(0.02)
+    return {"y": rows_["x"]}, BatchTiming(0, 0, {}, count)
+
+
+async def failing_stage(rows_: Rows, count: int, terms: Terms) -> tuple[Rows, BatchTiming]:
+    support.CALLS.append(("stage", count, ""))
+    raise Unavailable("no replica answered")
+
+
+def chain(**fields: Any) -> dict[str, Any]:
+    """Three placed nodes, one after another."""
+    return {"a": add("x", isolate=True), "b": add("a.y", isolate=True, **fields), "c": add("b.y", isolate=True)}
+
+
+async def test_one_deadline_holds_through_all_steps() -> None:
+    runner = executor(plan(chain(), {"y": "c.y"}), dict.fromkeys("abc", slow_stage))
+    with pytest.raises(DeadlineExceeded):
+        await runner.run({"x": rows(1)}, 1, Terms.within(0.05))
+    left = [rows_ for _, rows_, _ in support.CALLS]
+    assert left == sorted(left, reverse=True)
+    await asyncio.sleep(0.03)
+    assert len(support.CALLS) == len(left) <= 3, "no step begins after the deadline"
+
+
+async def test_blocking_code_goes_on_but_no_further_node_runs() -> None:
+    nodes = {"a": {**add("x"), "with": {"name": "a", "sleep_s": 0.05}}, "b": add("a.y", isolate=True)}
+    runner = executor(plan(nodes, {"y": "b.y"}), {"b": plus_hundred})
+    with pytest.raises(DeadlineExceeded):
+        await runner.run({"x": rows(1)}, 1, Terms.within(0.02))
+    await asyncio.sleep(0.06)
+    runner.close()
+    assert [name for name, *_ in support.CALLS] == ["a"]
+
+
+async def test_a_deadline_that_has_passed_runs_nothing() -> None:
+    runner = executor(plan({"a": add("x")}, {"y": "a.y"}))
+    with pytest.raises(DeadlineExceeded):
+        await runner.run({"x": rows(1)}, 1, Terms.within(-1))
+    runner.close()
+    assert support.CALLS == []
+
+
+async def test_a_nodes_timeout_is_not_the_requests_deadline() -> None:
+    runner = executor(plan(chain(timeout_s=0.005), {"y": "c.y"}), dict.fromkeys("abc", slow_stage))
+    with pytest.raises(NodeTimeout, match="node b took longer than its timeout_s"):
+        await runner.run({"x": rows(1)}, 1, Terms.within(5))
+
+
+async def test_a_node_stands_in_for_another() -> None:
+    stand_in = {"call": NODES + "Add", "with": {"amount": 7}}
+    runner = executor(
+        plan(chain(fallback=stand_in), {"y": "c.y"}), {"a": plus_hundred, "b": failing_stage, "c": plus_hundred}
+    )
+    assert (await answer(runner, 1)).tolist() == [1 + 100 + 7 + 100]
+
+
+async def test_a_constant_stands_in_for_a_node() -> None:
+    node = {"call": NODES + "broken", "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}}
+    runner = executor(plan({"a": {**node, "fallback": {"constant": {"y": [4, 5]}}}}, {"y": "a.y"}))
+    outputs, trace = await runner.run({"x": rows(1, 2)}, 2)
+    runner.close()
+    assert outputs["y"].tolist() == [[4, 5], [4, 5]]
+    assert outputs["y"].dtype == np.float32
+    assert trace.events == [("a", "fallback", 1)]
+
+
+async def test_a_node_with_policies_in_a_switchs_case_gets_that_cases_rows() -> None:
+    nodes, outputs = cascade(retries=1, timeout_s=5, cache={}, isolate=True)
+    runner = executor(plan(nodes, outputs), {"big": plus_hundred})
+    for _ in range(2):
+        result, trace = await runner.run({"x": rows(1, 20, 1, 2)}, 4)
+        assert result["y"][:, 0].tolist() == [101, 21, 101, 102]
+    runner.close()
+    assert trace.events == [("big", "cache hit", 3)]
+    assert [count for name, count, _ in support.CALLS if name == "stage"] == [2]
+
+
+@pytest.mark.parametrize("policies", [{}, {"retries": 1}], ids=["fused", "alone"])
+async def test_bad_rows_of_a_switchs_case_are_named_as_the_request_counts_them(policies: dict[str, Any]) -> None:
+    nodes, outputs = cascade()
+    nodes["big"] = {"call": "tests.support.simulated:poisonable", "inputs": {"x": "x"}, **policies}
+    runner = executor(plan(nodes, outputs))
+    with pytest.raises(RowErrors) as error:
+        await answer(runner, 20, 1, 30, NAMES_ROWS, 2)
+    assert error.value.reasons == {3: "named"}
+
+
+async def test_bad_rows_of_a_switchs_case_fail_only_their_request() -> None:
+    nodes, outputs = cascade()
+    nodes["small"]["with"] = {"amount": 1, "sleep_s": 0.03}
+    nodes["big"] = {"call": "tests.support.simulated:poisonable", "inputs": {"x": "x"}}
+    runner = executor(plan(nodes, outputs))
+    requests = [(1,), (20, 30), (40, 2, NAMES_ROWS), (3, 50)]  # the first holds the model, the others share a call
+    answers = await asyncio.gather(*(runner.run({"x": rows(*r)}, len(r)) for r in requests), return_exceptions=True)
+    runner.close()
+    got = [a if isinstance(a, BaseException) else a[0]["y"][:, 0].tolist() for a in answers]
+    assert isinstance(got[2], RowErrors)
+    assert got[2].reasons == {2: "named"}
+    assert got[:2] + got[3:] == [[2], [21, 31], [6, 51]]
+
+
+@pytest.mark.parametrize("function", ["blames_others", "blames_others_async"])
+async def test_bad_rows_that_the_call_did_not_have(function: str) -> None:
+    node = {"call": f"tests.support.simulated:{function}", "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}}
+    with pytest.raises(NodeError, match=r"node a raised RowErrors for rows \[7\], but the call had 1 rows"):
+        await answer(executor(plan({"a": node}, {"y": "a.y"})), 1)
+
+
+async def test_a_coroutine_that_cancels_itself_fails() -> None:
+    node = {"call": "tests.support.simulated:cancels_itself", "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}}
+    with pytest.raises(NodeError, match="node a failed: it cancelled itself"):
+        await answer(executor(plan({"a": node, "b": add("a.y")}, {"y": "b.y"})), 1)
