@@ -37,6 +37,7 @@ SETTINGS = settings(
     max_examples=1000 if LONG else 25,
     stateful_step_count=50 if LONG else 30,
     deadline=None,
+    derandomize=not LONG,
     suppress_health_check=list(HealthCheck),
 )
 MOST = 8
