@@ -135,6 +135,6 @@ class Stopwatch:
 
     def failed(self, graph: str, error: MillraceError, code: str) -> None:
         """Count an error; `graph` is empty unless this gateway knows it, or any caller could make metric labels."""
-        self.recorder.failed(graph, self.protocol, error, code)
+        self.recorder.failed(graph, self.protocol, error, code, time.perf_counter() - self.started)
         level = logging.WARNING if error.http_status >= 500 else logging.INFO
         logger.log(level, "%s request for graph %s failed: %s", self.protocol, graph or "(unknown)", error.message)

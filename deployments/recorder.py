@@ -70,7 +70,7 @@ class Recorder:
         for node, event, times in events:
             self._noted.events[graph, node, event] += times
 
-    def failed(self, graph: str, protocol: str, error: Exception, code: str, seconds: float = 0.0) -> None:
+    def failed(self, graph: str, protocol: str, error: Exception, code: str, seconds: float) -> None:
         """Note a request that got an error after so many seconds."""
         self.statistics.failed(graph, seconds)
         if graph not in self._executors:

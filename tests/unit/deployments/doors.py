@@ -27,13 +27,15 @@ class Counted:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str]] = []
+        self.failed_s: list[float] = []
         self.statistics = Statistics(["g"])
 
     def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[Any], rows: int) -> None:
         self.requests.append((graph, protocol, "OK"))
 
-    def failed(self, graph: str, protocol: str, error: Exception, code: str) -> None:
+    def failed(self, graph: str, protocol: str, error: Exception, code: str, seconds: float) -> None:
         self.requests.append((graph, protocol, code))
+        self.failed_s.append(seconds)
 
 
 def gateway(

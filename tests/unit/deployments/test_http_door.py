@@ -3,9 +3,11 @@
 import json
 import re
 import threading
+import time
 
 import pytest
 
+from configs.errors import NodeError
 from configs.graph import GRAPH_NAME, RESERVED_NAMES
 from configs.tensors import Rows
 from deployments.http_door import HttpDoor
@@ -121,3 +123,14 @@ def test_every_path_of_the_server_is_a_name_that_no_graph_may_have() -> None:
     door = HttpDoor(gateway()[0], "millrace", "1", MAX_BYTES)
     names = {path[1:] for path in door._handlers} - {"g"}
     assert {name for name in names if re.match(GRAPH_NAME, name)} == set(RESERVED_NAMES)
+
+
+async def test_the_time_of_a_failed_request_is_counted() -> None:
+    def slow(rows: Rows) -> Rows:
+        time.sleep(0.02)
+        raise NodeError("broken")
+
+    answering, counted = gateway(slow)
+    assert (await call(answering, "/g", chunk(BODY)))[0] == 500
+    [seconds] = counted.failed_s
+    assert 0.02 <= seconds < 10

@@ -55,7 +55,7 @@ async def test_what_was_noted_is_handed_over_in_another_thread(metrics: Metrics)
     noted = new()
     leads, follows = NodeTiming("n", 0.001, 0, 0.002, 4), NodeTiming("n", 0, 0, 0.002, 4, leads=False)
     noted.answered("g", "v2-http", 0.25, [leads, follows], 1)
-    noted.failed("g", "v2-http", InvalidInput("x"), "400")
+    noted.failed("g", "v2-http", InvalidInput("x"), "400", 0.25)
     await until_seen(metrics, "millrace_waiting_requests", "g")
     await noted.close()
     metrics.seen.pop(("millrace_waiting_requests", "g"))
@@ -103,7 +103,7 @@ async def test_memory_is_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPat
     noted = new()
     for number in range(5):
         noted.answered("g", "handle", number, [], 1)
-        noted.failed(f"unknown-{number}", "v2-grpc", InvalidInput("x"), "NOT_FOUND")
+        noted.failed(f"unknown-{number}", "v2-grpc", InvalidInput("x"), "NOT_FOUND", 0.25)
     await noted.close()
     assert metrics.seen["millrace_request_latency_ms", "g", "handle"] == [2000, 3000, 4000]
     assert metrics.seen["millrace_requests", "g", "handle", "OK"] == [5]

@@ -64,7 +64,7 @@ async def test_the_recorder_feeds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     noted = Recorder({}, {"g": SimpleNamespace(waiting=0)})  # type: ignore[dict-item]
     noted.answered("g", "v2-grpc", 0.5, [], rows=4)
     noted.failed("g", "v2-http", InvalidInput("x"), "400", 0.25)
-    noted.failed("made up", "v2-http", InvalidInput("x"), "404")
+    noted.failed("made up", "v2-http", InvalidInput("x"), "404", 0.25)
     await noted.close()
     model = of(noted.statistics, "g")
     assert model["inference_count"] == 4
