@@ -93,6 +93,10 @@ class NodeTimeout(NodeError):
     grpc_code = "DEADLINE_EXCEEDED"
 
 
+class NodeDied(NodeError):
+    """The process of a node ended while it had the rows, which may be why: they are not sent to another one again."""
+
+
 class Unavailable(MillraceError):
     """Not ready or draining; the same request may succeed later."""
 

@@ -10,7 +10,7 @@ from ray.exceptions import ActorDiedError, RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import MillraceError, NodeError, TooLarge, Unavailable
+from configs.errors import MillraceError, NodeDied, NodeError, TooLarge, Unavailable
 from configs.tensors import Rows
 from deployments.settings import LOGGER
 from graphs.batcher import BatchTiming
@@ -116,7 +116,7 @@ class StageCall:
                 reason, reached = answer.message, False  # the replica shuts down: another one may answer
             logger.warning("node %s: try %d of %d failed: %s", self._node, attempt + 1, TRIES, reason)
             if reached and (lost or not self._idempotent):
-                raise NodeError(self._died(lost))
+                raise NodeDied(self._died(lost))
             lost = lost or reached
         raise Unavailable(f"node {self._node}: no replica answered in {TRIES} tries ({reason}); send the request again")
 

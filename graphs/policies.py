@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import ConfigError, DeadlineExceeded, NodeError, NodeTimeout, Overloaded, Unavailable
+from configs.errors import ConfigError, DeadlineExceeded, NodeDied, NodeError, NodeTimeout, Overloaded, Unavailable
 from configs.graph import NodeBase
 from configs.tensors import Datatype, Rows, TensorSpec
 from graphs.batcher import BatchTiming
@@ -25,7 +25,7 @@ _MOST_CREDIT = 10.0
 _REMEMBERED = 1000
 """Latest calls whose seconds are known."""
 _PASSING = (NodeError, Unavailable)
-"""Failures that another try may not have. What is wrong with the rows stays wrong."""
+"""Failures that another try, or another node, may not have. What is wrong with the rows stays wrong."""
 
 
 def guard(call: NodeCall, name: str, config: NodeBase, version: str = "", fallback: NodeCall | None = None) -> NodeCall:
@@ -72,6 +72,8 @@ def _retried(call: NodeCall, name: str, retries: int) -> NodeCall:
         for attempt in range(retries):
             try:
                 return await call(rows, count, run)
+            except NodeDied:  # these rows have ended enough processes
+                raise
             except _PASSING:
                 pause_s = RETRY_PAUSE_S * 2**attempt
                 if pause_s >= run.terms.left_s:  # no time for another: the failure says more than "too late" would

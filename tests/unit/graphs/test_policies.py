@@ -15,6 +15,7 @@ from configs.errors import (
     DeadlineExceeded,
     InvalidInput,
     MillraceError,
+    NodeDied,
     NodeError,
     NodeTimeout,
     Overloaded,
@@ -102,7 +103,9 @@ async def test_failures_that_may_pass_are_tried_again(error: MillraceError) -> N
 
 
 @pytest.mark.parametrize(
-    "error", [InvalidInput("bad"), RowErrors({0: "bad"}), Overloaded("full"), DeadlineExceeded("late")], ids=repr
+    "error",
+    [InvalidInput("bad"), RowErrors({0: "bad"}), Overloaded("full"), DeadlineExceeded("late"), NodeDied("twice")],
+    ids=repr,
 )
 async def test_what_another_try_would_not_cure_is_not_tried_again(error: MillraceError) -> None:
     node = Node(error)
@@ -127,7 +130,9 @@ async def test_each_try_has_its_own_timeout() -> None:
     assert await answer(guarded(Node(seconds=[5, 5, 0]), timeout_s=0.01, retries=2)) == 3
 
 
-@pytest.mark.parametrize("error", [NodeError("broken"), Unavailable("gone"), Overloaded("full")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [NodeError("broken"), NodeDied("twice"), Unavailable("gone"), Overloaded("full")], ids=repr
+)
 async def test_the_stand_in_answers_when_all_tries_failed(error: MillraceError) -> None:
     node, asked = Node(error, error), run()
     assert await answer(guarded(node, Node(), retries=0), asked) == 1
