@@ -35,6 +35,12 @@ class PlacedCall(Protocol):
 
 
 StepCall = Callable[[Run], Awaitable[None]]
+Around = Callable[[Step, StepCall], StepCall]
+"""What stands around the steps of a plan: given one and its call, the call in its place."""
+
+
+def _as_it_is(step: Step, call: StepCall) -> StepCall:
+    return call
 
 
 class Executor:
@@ -46,6 +52,7 @@ class Executor:
         threads: threads for independent models of one step.
         signatures: of the placed nodes, as their stages tell.
         versions: node → version of its servable, for the keys of caches.
+        around: what stands around each step, such as what traces it.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Executor:
         threads: int = 1,
         signatures: Mapping[str, Signature] | None = None,
         versions: Mapping[str, str] | None = None,
+        around: Around = _as_it_is,
     ) -> None:
         self.plan = plan
         self._signatures = {name: instance.signature for name, instance in instances.items()} | dict(signatures or {})
@@ -65,7 +73,7 @@ class Executor:
         self._placed = placed
         self._segments: list[Segment] = []
         self._batchers: list[Batcher[Any]] = []
-        self._calls = [self._bind(step, threads) for step in plan.steps]
+        self._calls = [around(step, self._bind(step, threads)) for step in plan.steps]
         self._readers = [
             [i for i, step in enumerate(plan.steps) if need in step.needs] for need in range(len(plan.steps))
         ]
