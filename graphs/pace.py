@@ -7,18 +7,23 @@ _MEMORY = 0.98
 _SURPRISE = 0.5
 """A call in less than half of what was expected halves the weight of what was seen before: a first call that compiled,
 or a neighbour that is gone, would else cost fifty calls of needless refusals."""
+_SPREAD = 0.2
+"""Least standard deviation of the sizes, in mean sizes, from which fixed part and rows are told apart."""
 
 
 class Pace:
     """Seconds of a call = fixed + rows x each, by least squares over the recent calls.
 
     Until sizes differ a call is taken to cost the same whatever its rows: this promises too much rather than too
-    little, so nothing is refused that could have been done, and sizes differ soon after.
+    little, so nothing is refused that could have been done, and sizes differ soon after. Later, while sizes are alike,
+    fixed part and rows keep their last proportion: a line through points so close together would turn with the noise.
     """
 
     def __init__(self) -> None:
         self._weight = self._rows = self._seconds = self._rows2 = self._product = 0.0
         self._line = (0.0, 0.0)
+        self._fixed_rows = math.inf
+        """How many rows cost as much as the fixed part."""
 
     def note(self, rows: int, seconds: float) -> None:
         """A call was made."""
@@ -36,9 +41,12 @@ class Pace:
         return fixed + each * rows
 
     def rows(self, seconds: float) -> float:
-        """Most rows whose call takes so long; infinitely many if rows cost nothing."""
+        """Most rows whose call takes so long; infinitely many if rows cost nothing, as far as is known."""
         fixed, each = self._line
-        return max(seconds - fixed, 0.0) / each if each else math.inf
+        if each:
+            return max(seconds - fixed, 0.0) / each
+        # Recent calls took `fixed`. In less time fewer rows are done, at best in proportion.
+        return math.inf if seconds >= fixed else self._rows / self._weight * seconds / fixed
 
     def wait_s(self, rows: int, most: int) -> float:
         """Until so many rows are done, in calls of `most` rows and a last one of the rest."""
@@ -48,7 +56,10 @@ class Pace:
     def _fit(self) -> tuple[float, float]:
         rows, seconds = self._rows / self._weight, self._seconds / self._weight
         spread = self._rows2 / self._weight - rows * rows
-        if spread < 0.01:
+        if spread > (_SPREAD * rows) ** 2:
+            each = min(max((self._product / self._weight - rows * seconds) / spread, 0.0), seconds / rows)
+            self._fixed_rows = (seconds - each * rows) / each if each else math.inf
+        if self._fixed_rows == math.inf:
             return seconds, 0.0
-        each = max((self._product / self._weight - rows * seconds) / spread, 0.0)
-        return max(seconds - each * rows, 0.0), min(each, seconds / rows)
+        each = seconds / (self._fixed_rows + rows)
+        return self._fixed_rows * each, each

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -81,6 +82,12 @@ def test_a_stall_in_light_traffic_does_not_throw_it_back_to_one_row() -> None:
     serve(size, pace, 100, steady, rows=2)
     serve(size, pace, 1, lambda rows: 2.0, rows=2)
     assert serve(size, pace, 20, steady, rows=2)[-1] >= 15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_once_settled_it_never_jumps(seed: int) -> None:
+    sizes = serve(*made(), 5000, noisy(seed))[1000:]
+    assert max(after - before for before, after in pairwise(sizes)) == 1
 
 
 def test_an_objective_that_cannot_be_kept_leaves_calls_of_one_row() -> None:

@@ -23,6 +23,7 @@ def test_calls_of_one_size_promise_the_same_for_all() -> None:
     pace = learnt((4, 0.2), (4, 0.2))
     assert pace.seconds(64) == pytest.approx(0.2)
     assert pace.rows(1) == math.inf
+    assert pace.rows(0.1) == pytest.approx(2)
 
 
 def test_fixed_and_per_row_seconds_are_told_apart() -> None:
@@ -44,6 +45,16 @@ def test_larger_calls_that_were_quicker_do_not_make_time_negative() -> None:
     pace = learnt((1, 0.5), (64, 0.01))
     assert 0 <= pace.seconds(1000) <= 0.5
     assert pace.seconds(1) >= 0
+
+
+def test_while_sizes_are_alike_noise_does_not_turn_the_line() -> None:
+    chance = random.Random(1)
+    pace = learnt(*((rows, 0.01 + 0.001 * rows) for rows in (1, 8, 64) * 10))
+    for _ in range(500):
+        rows = chance.randint(60, 64)
+        pace.note(rows, (0.02 + 0.002 * rows) * chance.uniform(0.7, 1.3))
+        assert 0.005 < pace.seconds(1) < 0.04
+    assert pace.seconds(62) == pytest.approx(0.144, rel=0.1)
 
 
 def test_old_calls_are_forgotten() -> None:
