@@ -10,7 +10,7 @@ from ray.exceptions import ActorDiedError, RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import MillraceError, NodeDied, NodeError, TooLarge, Unavailable
+from configs.errors import MillraceError, NodeDied, NodeError, RowErrors, TooLarge, Unavailable
 from configs.tensors import Rows
 from deployments.settings import LOGGER
 from graphs.batcher import BatchTiming
@@ -67,17 +67,18 @@ class StageCall:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(
-                        self._send(
-                            {name: array[start : start + size] for name, array in rows.items()}, end - start, terms
-                        )
-                    )
+                    group.create_task(self._send_part(rows, start, min(start + size, count), terms))
                     for start in range(0, count, size)
-                    for end in [min(start + size, count)]
                 ]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return self._joined([task.result() for task in tasks])
+
+    async def _send_part(self, rows: Rows, start: int, end: int, terms: Terms) -> Answer:
+        try:
+            return await self._send({name: array[start:end] for name, array in rows.items()}, end - start, terms)
+        except RowErrors as error:
+            raise error.at(range(start, end)) from None
 
     async def _send(self, rows: Rows, count: int, terms: Terms) -> Answer:
         """One message; if it or its answer is too large for Ray, two halves."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorUnavailableError
 
-from configs.errors import InvalidInput, MillraceError, NodeError, TooLarge, Unavailable
+from configs.errors import InvalidInput, MillraceError, NodeError, RowErrors, TooLarge, Unavailable
 from configs.tensors import Rows
 from deployments.hop import Answer, StageCall
 from graphs.batcher import BatchTiming
@@ -164,6 +164,18 @@ async def test_many_rows_go_in_messages_that_ray_takes_by_default_and_come_back_
     assert handle.counts == [1] * 8
     assert handle.most_running == 8
     assert timing == BatchTiming(0.5, 0.25 * 8, {"n": 2.0 * 8}, 4)
+
+
+async def test_bad_rows_of_a_part_are_named_as_the_caller_counts_them() -> None:
+    def replica(rows: Rows, count: int) -> Answer | MillraceError:
+        bad = np.flatnonzero(rows["x"][:, 0] < 0)
+        return RowErrors({int(bad[0]): "negative"}) if len(bad) else (rows, TIMING)
+
+    x = np.zeros((10, 250_000), np.float32)
+    x[7] = -1
+    with pytest.raises(RowErrors) as error:
+        await StageCall("n", Handle(replica))({"x": x}, 10)
+    assert error.value.reasons == {7: "negative"}
 
 
 async def test_texts_count_too() -> None:
