@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from configs.documents import Document, load_document
 from configs.errors import ConfigError, MillraceError
 from configs.loader import graph_json_schema
 from configs.serve import find_root, lint_serve_config
@@ -117,8 +119,6 @@ def run(
 
 def _problems(file: Path, profile: str, root: Path | None, load: bool) -> str:
     """What is wrong with a serve config and its graphs, or with one graph; empty if nothing."""
-    from configs.documents import load_document
-
     try:
         document = load_document(file)
         if "applications" not in document.data:
@@ -127,7 +127,8 @@ def _problems(file: Path, profile: str, root: Path | None, load: bool) -> str:
         problems = lint_serve_config(file)
         if problems:
             return "\n".join(map(str, problems))
-        return "\n".join(_graph_problems(document.data["applications"], profile, load))
+        applications = document.data["applications"]
+        return "\n".join([*_graph_problems(applications, profile, load), *_router_problems(document)])
     except ConfigError as error:
         return error.message
 
@@ -154,6 +155,24 @@ def _graph_problems(applications: list[dict[str, Any]], profile: str, load: bool
             except ConfigError as error:
                 found.append(error.message)
     return found
+
+
+def _router_problems(document: Document) -> Iterator[str]:
+    from configs.serve import AppArgs, graphs_folder, is_ours
+
+    for index, application in enumerate(document.data["applications"]):
+        root = graphs_folder(application)
+        args = AppArgs.model_validate(application.get("args", {})) if is_ours(application) else None
+        if args is None or root is None or not args.routers:
+            continue
+        from deployments.routers import import_router  # imports Ray, which takes a second
+
+        graphs = [str(load_document(root / graph).data.get("name")) for graph in args.graphs]
+        for position, router in enumerate(args.routers):
+            try:
+                import_router(router, graphs)
+            except ConfigError as error:
+                yield str(document.problem(("applications", index, "args", "routers", position), error.message))
 
 
 def main() -> None:

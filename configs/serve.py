@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from configs.documents import Document, Path_, read_document
-from configs.graph import Replicas
+from configs.graph import Callable_, Replicas
 from configs.problems import Problem
 from configs.ray_serve import ServeConfig
 from configs.translate import translate
@@ -29,10 +29,32 @@ class GatewayArgs(BaseModel):
     )
 
 
+class TracingArgs(BaseModel):
+    """Spans of requests and of their nodes, as OpenTelemetry has them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exporter: Literal["otlp", "console"] = Field(
+        description="`otlp`: to a collector, over HTTP (needs the extra `otlp`). `console`: to the replicas' standard "
+        "output, a line of JSON each."
+    )
+    endpoint: str | None = Field(
+        None,
+        pattern="^https?://.",
+        description="URL that `otlp` posts to; without it `http://localhost:4318/v1/traces`.",
+    )
+    sample: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of the requests without `traceparent` that are traced; of the others their callers decide.",
+    )
+
+
 def _unique(paths: list[str]) -> list[str]:
     repeated = sorted({path for path in paths if paths.count(path) > 1})
     if repeated:
-        raise ValueError(f"{', '.join(repeated)}: named more than once; name each graph once")
+        raise ValueError(f"{', '.join(repeated)}: named more than once; name each once")
     return paths
 
 
@@ -56,9 +78,15 @@ class AppArgs(BaseModel):
     revision: str = Field(
         "", description="Any text; when it changes, a redeploy restarts gateway and stages though nothing else changed."
     )
+    routers: Annotated[list[Callable_], AfterValidator(_unique)] = Field(
+        default_factory=list,
+        description="Import paths `package.module:name` of the user's own `fastapi.APIRouter`s, served beside the "
+        "graphs' routes.",
+    )
     gateway: GatewayArgs = Field(default_factory=GatewayArgs, description="Size of the gateway.")
     max_request_bytes: int = Field(64 << 20, ge=1, description="Largest request body in bytes; 64 MiB by default.")
     name: str = Field("millrace", min_length=1, description="Server name in the metadata of the v2 protocol.")
+    tracing: TracingArgs | None = Field(None, description="Where spans of requests go; without it there are none.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
 
 

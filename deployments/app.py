@@ -9,6 +9,7 @@ from configs.errors import ConfigError
 from configs.serve import AppArgs, find_root
 from deployments.control import Control, stage_names
 from deployments.gateway import Gateway
+from deployments.routers import import_routers
 from deployments.service import GraphSpec
 from deployments.settings import CONTROL_OPTIONS, gateway_options
 from deployments.stage import StageSpec
@@ -20,12 +21,13 @@ def build(args: AppArgs) -> serve.Application:
     """Check the graphs and bind gateway and control.
 
     Raises:
-        ConfigError: every problem of every graph; Serve shows it as the reason of the failed deployment.
+        ConfigError: every problem of every graph, or of the routers; Serve shows it as why the deployment failed.
     """
     root = find_root(args.root, args.graphs)
     profile = args.profile if args.profile != "auto" else ("gpu" if _has_gpu() else "cpu")
     checked = check_all([root / path for path in args.graphs], root, profile)
-    stages = [stage for graph in checked for stage in stage_specs(graph, args.gateway.cpus, args.revision)]
+    import_routers(args.routers, [graph.flat.name for graph in checked])
+    stages = [stage for graph in checked for stage in stage_specs(graph, args)]
     specs = [GraphSpec(graph.flat, root, args.gateway.cpus, args.gateway.threads) for graph in checked]
     control = serve.deployment(Control, name="control").options(**CONTROL_OPTIONS).bind(stages, args.log_level)
     options = gateway_options(args.gateway.replicas, args.gateway.cpus, args.gateway.max_ongoing_requests)
@@ -48,7 +50,7 @@ def check_all(paths: list[Path], root: Path, profile: str) -> list[CheckedGraph]
     return checked
 
 
-def stage_specs(graph: CheckedGraph, gateway_cpus: float, revision: str = "") -> list[StageSpec]:
+def stage_specs(graph: CheckedGraph, args: AppArgs) -> list[StageSpec]:
     """The stages that a graph's placed nodes need."""
     return [
         StageSpec(
@@ -57,10 +59,11 @@ def stage_specs(graph: CheckedGraph, gateway_cpus: float, revision: str = "") ->
             _version(graph, name),
             graph.root,
             node.config.batch or graph.flat.config.batch,
-            revision,
+            args.revision,
+            args.tracing,
         )
         for name, node in graph.flat.nodes.items()
-        if is_placed(node, gateway_cpus)
+        if is_placed(node, args.gateway.cpus)
     ]
 
 

@@ -6,15 +6,16 @@ import time
 from typing import Any
 
 import grpc
-import numpy as np
 import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-from configs.errors import InvalidInput, MillraceError, NotFound, TooLarge, Unavailable
-from configs.tensors import Datatype, Rows, Signature
+from configs.errors import MillraceError, NotFound, TooLarge, Unavailable
+from configs.tensors import Rows, Signature
+from deployments.protocols.handle import arrays
+from deployments.spans import Carried, carried_out
 from graphs.terms import DEFAULT_PRIORITY
 
 _AWAY = (RayError, RayServeException, OSError, grpc.aio.AioRpcError, Unavailable)
@@ -60,19 +61,19 @@ class GraphClient:
             DeadlineExceeded: not within the client's `timeout_s`.
             Unavailable: no gateway did, in several tries.
         """
-        rows: Rows = self._call("infer", self.graph, _arrays(inputs, self.signature()), *self._terms)
+        rows: Rows = self._call("infer", self.graph, arrays(inputs, self.signature()), *self._terms)
         return rows
 
     async def predict_async(self, **inputs: Any) -> Rows:
         """As `predict`, for coroutines. Cancelled, it cancels the work too."""
         if self._signature is None:
             self._signature = await self._call_async("describe", self.graph)
-        rows: Rows = await self._call_async("infer", self.graph, _arrays(inputs, self._signature), *self._terms)
+        rows: Rows = await self._call_async("infer", self.graph, arrays(inputs, self._signature), *self._terms)
         return rows
 
     @property
-    def _terms(self) -> tuple[float, int]:
-        return self._timeout_s, self._priority
+    def _terms(self) -> tuple[float, int, Carried | None]:
+        return self._timeout_s, self._priority, carried_out()
 
     def _call(self, method: str, *args: Any) -> Any:
         for delay_s in _DELAYS_S:
@@ -126,21 +127,6 @@ def connect(graph: str, app: str = "millrace") -> GraphClient:
         handle._init(_run_router_in_separate_loop=True)
     options = {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
     return GraphClient(graph, handle.options(**options))
-
-
-def _arrays(inputs: dict[str, Any], signature: Signature) -> Rows:
-    specs = signature.inputs or {}
-    rows: Rows = {}
-    for name, value in inputs.items():
-        if isinstance(value, np.ndarray) or name not in specs:
-            rows[name] = np.asarray(value)
-            continue
-        datatype: Datatype = specs[name].datatype
-        try:
-            rows[name] = np.asarray(value, datatype.dtype)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidInput(f"input {name}: not {datatype} values: {error}") from None
-    return rows
 
 
 async def _cancelling(response: "DeploymentResponse[Any]") -> Any:

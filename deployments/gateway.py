@@ -17,8 +17,11 @@ from deployments.grpc_door import GrpcDoor
 from deployments.http_door import HttpDoor
 from deployments.protocols import handle
 from deployments.recorder import Recorder
+from deployments.routers import import_routers
 from deployments.service import GraphSpec, start_service
 from deployments.settings import LOGGER
+from deployments.spans import Carried, ending
+from deployments.tracing import start_tracing
 from graphs.terms import DEFAULT_PRIORITY, Terms
 
 logger = logging.getLogger(LOGGER)
@@ -39,32 +42,50 @@ class Gateway(GrpcDoor):
     ) -> None:
         while (routes := await control.routes.remote(stages)) is None:  # noqa: ASYNC110  nobody here sets an event
             await asyncio.sleep(0.2)  # the control of the version before still answers
+        tracing = start_tracing(args.tracing, args.name)
         services = {}
         for spec in graphs:
             name = spec.flat.name
             applications = {node: app for (graph, node), app in routes.items() if graph == name}
-            services[name] = await start_service(spec, applications)
+            services[name] = await start_service(spec, applications, tracing)
         versions = {(name, node): v for name, service in services.items() for node, v in service.versions.items()}
-        self.answering = Answering(services, Recorder(versions, {name: s.executor for name, s in services.items()}))
+        recorder = Recorder(versions, {name: s.executor for name, s in services.items()})
+        self.answering = Answering(services, recorder, tracing)
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes
+        self._routers = import_routers(args.routers, services)
         logger.setLevel(args.log_level)
 
     async def __serve_build_asgi_app__(self) -> HttpDoor:
         """What Serve runs for HTTP requests."""
-        return HttpDoor(self.answering, *self.server, self._max_request_bytes)
+        return HttpDoor(self.answering, *self.server, self._max_request_bytes, self._routers)
 
     async def infer(
-        self, graph: str, rows: Rows, left_s: float = math.inf, priority: int = DEFAULT_PRIORITY
+        self,
+        graph: str,
+        rows: Rows,
+        left_s: float = math.inf,
+        priority: int = DEFAULT_PRIORITY,
+        carried: Carried | None = None,
     ) -> Rows | MillraceError:
-        """For handles: outputs of a graph for arrays. Errors are returned: raised, Ray would wrap them."""
+        """For handles: outputs of a graph for arrays. Errors are returned: raised, Ray would wrap them.
+
+        Args:
+            left_s: seconds until the caller's deadline.
+            carried: the caller's span.
+        """
+        terms = Terms.within(left_s, priority)
+        if self.answering.tracing is None:
+            return await self._infer_rows(graph, rows, terms)
+        with ending(self.answering.tracing.request(carried or Carried(), "handle")):
+            return await self._infer_rows(graph, rows, terms)
+
+    async def _infer_rows(self, graph: str, rows: Rows, terms: Terms) -> Rows | MillraceError:
         watch, known = Stopwatch.start(self.answering.recorder, "handle"), ""
         try:
             service = self.answering.service(graph)
             known = graph
-            answer = await self.answering.infer(
-                service, handle.decode(rows, graph, service.signature), Terms.within(left_s, priority)
-            )
+            answer = await self.answering.infer(service, handle.decode(rows, graph, service.signature), terms)
         except MillraceError as error:
             watch.failed(known, error, error.grpc_code)
             return error
@@ -88,3 +109,5 @@ class Gateway(GrpcDoor):
             await answering.recorder.close()
             for service in answering.services.values():
                 service.executor.close()
+            if answering.tracing is not None:
+                await asyncio.to_thread(answering.tracing.close)

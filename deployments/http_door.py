@@ -5,20 +5,30 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, nullcontext, suppress
 from itertools import chain
-from math import ceil
-from types import SimpleNamespace
-from typing import Any, NoReturn
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, cast
 
-from configs.errors import MethodNotAllowed, MillraceError, NotFound, Overloaded, TooLarge
+from fastapi import APIRouter
+
+from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge
 from deployments.answering import Answering, Stopwatch, internal_error
 from deployments.departures import UNWATCHED, ClientLeft, DepartureWatch
 from deployments.http_infer import LARGE, off_loop
-from deployments.http_messages import EVENTS, JSON, PLAIN, PREDICT, V2, EventStream, Handler, Request, Response
+from deployments.http_messages import (
+    PLAIN,
+    PREDICT,
+    V2,
+    EventStream,
+    Handler,
+    Request,
+    Response,
+    error_response,
+)
 from deployments.http_plain import docs_routes, plain_routes
 from deployments.http_predict import predict_routes
 from deployments.http_v2 import v2_routes
 from deployments.protocols import compression, repository
-from deployments.protocols.v2_json import error_body
+from deployments.routers import check_path, mounted
 from deployments.settings import LOGGER
 
 logger = logging.getLogger(LOGGER)
@@ -26,48 +36,60 @@ logger = logging.getLogger(LOGGER)
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_LONGEST_RETRY_S = 3600
-"""Most that Retry-After says; a queue that does not move would say for ever."""
 _COMPRESSED_AT_ONCE = 64 << 10
 """Bytes of an answer above which it is compressed in a thread: a millisecond or so."""
 
 
 class HttpDoor:
-    """Open Inference Protocol v2, `:predict`, plain JSON, OpenAPI.
+    """Open Inference Protocol v2, `:predict`, plain JSON, OpenAPI; and the user's own routers, where none of these is.
 
     Args:
         answering: runs the graphs.
         server_name: the name in v2's server metadata.
         server_version: Millrace's version.
         max_request_bytes: largest body that is read, compressed and not.
+        routers: the user's own, by their names. Raises ConfigError if one has a path of ours.
     """
 
     # Serve asks every ingress application for its routes on each request; with none it asks no further.
     routes: tuple[()] = ()
     router = SimpleNamespace(redirect_slashes=False)
 
-    def __init__(self, answering: Answering, server_name: str, server_version: str, max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        answering: Answering,
+        server_name: str,
+        server_version: str,
+        max_request_bytes: int,
+        routers: Mapping[str, APIRouter] = MappingProxyType({}),
+    ) -> None:
         self._answering = answering
         self._max_bytes = max_request_bytes
+        app = mounted(routers.values(), answering, self._no_route) if routers else None
+        self._custom = cast("App | None", app)  # FastAPI's types are MutableMapping where ours are dict
         self._handlers: dict[str, dict[str, Handler]] = {}
         for method, path, handler in chain(
             v2_routes(answering, server_name, server_version),
             predict_routes(answering),
-            docs_routes(answering, server_version),
+            docs_routes(answering, server_version, app.openapi() if app else {}),
             plain_routes(answering),
         ):
             self._handlers.setdefault(path, {})[method] = handler
+        for name, router in routers.items():
+            check_path(name, router, self._handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (or the lifespan protocol)."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1003})
-            return
-        answer = await self._respond(scope, receive)
+        if scope["type"] != "http":
+            await (self._custom or _no_http)(scope, receive, send)
+        elif self._custom is not None and self._methods(_path(scope)) is None:
+            await self._pass_on(self._custom, scope, receive, send)
+        else:
+            await self._answer(await self._respond(scope, receive), scope, receive, send)
+
+    async def _answer(self, answer: Response | EventStream, scope: Scope, receive: Receive, send: Send) -> None:
         if isinstance(answer, EventStream):
             with suppress(ClientLeft), _watched(scope, receive):
                 await _send_events(answer, send)
@@ -89,14 +111,30 @@ class HttpDoor:
                 await _compress(answer, request.headers[b"accept-encoding"])
             return answer
         except MillraceError as error:
-            return _error(error)
+            return error_response(error)
         except ClientLeft:
             return Response(b"", status=499)  # nobody reads it; the code is nginx's, as Serve's is
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the edge of the replica: an answer for the caller, the stack trace for the log
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            return _error(self._count(scope, internal_error(error)))
+            return error_response(self._count(scope, internal_error(error)))
+
+    async def _pass_on(self, custom: App, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the user's routes answer.
+
+        The body is read here, so that `max_request_bytes` holds for it and a client that leaves can be noticed.
+        """
+        try:
+            body = await self._read(receive)
+            with _watched(scope, receive):
+                await custom(scope, _said_again(body, receive), send)
+        except MillraceError as error:  # the body's; the routes' own have been answered
+            await self._answer(error_response(self._count(scope, error)), scope, receive, send)
+        except ClientLeft:
+            return
+        except Exception:  # the edge of the replica: the caller has its answer, the log gets the stack trace
+            logger.exception("%s %s failed", scope["method"], scope["path"])
 
     async def _accept(self, scope: Scope, receive: Receive) -> tuple[Handler, Request]:
         try:
@@ -114,16 +152,34 @@ class HttpDoor:
 
     def _find(self, scope: Scope) -> Handler:
         path = _path(scope)
-        methods = self._handlers.get(path) or self._handlers.get(path.rstrip("/"))
+        methods = self._methods(path)
         if methods is None:
-            self._refuse(path)
+            raise self._refusal(path)
         handler = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
         if handler is None:
             raise MethodNotAllowed(f"{scope['method']} {path} is not allowed; use {' or '.join(sorted(methods))}")
         return handler
 
-    def _refuse(self, path: str) -> NoReturn:
-        """Say why nothing answers at a path, in the words of its protocol."""
+    def _methods(self, path: str) -> dict[str, Handler] | None:
+        return self._handlers.get(path) or self._handlers.get(path.rstrip("/"))
+
+    def _no_route(self, scope: Scope) -> MillraceError:
+        return self._count(scope, self._refusal(_path(scope)))
+
+    def _refusal(self, path: str) -> MillraceError:
+        """Why nothing answers at a path, in the words of its protocol."""
+        try:
+            self._look_up(path)
+        except MillraceError as error:
+            return error
+        graphs = ", ".join(f"/{name}" for name in sorted(self._answering.services))
+        return NotFound(
+            f"no such path: {path[:200]}; graphs are at {graphs}, the v2 protocol below /v2, :predict below /v1, "
+            "help at /docs"
+        )
+
+    def _look_up(self, path: str) -> None:
+        """Raises the protocol's own error for a graph or a version that is not there."""
         match path.strip("/").replace(":", "/").split("/"):
             case ["v1" | "v2", "models", graph, "versions", version, *_]:
                 self._answering.service(graph, version)
@@ -131,11 +187,6 @@ class HttpDoor:
                 self._answering.service(graph)
             case ["v2", "repository", "models", graph, "load"]:
                 repository.load(graph, self._answering.services, {})
-        graphs = ", ".join(f"/{name}" for name in sorted(self._answering.services))
-        raise NotFound(
-            f"no such path: {path[:200]}; graphs are at {graphs}, the v2 protocol below /v2, :predict below /v1, "
-            "help at /docs"
-        )
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         declared = headers.get(b"content-length", b"0")
@@ -199,19 +250,33 @@ async def _compress(answer: Response | EventStream, accepted: bytes) -> None:
 async def _send_events(stream: EventStream, send: Send) -> None:
     """Send events as they come; whoever is cancelled while sending closes their source."""
     async with aclosing(stream.others):
-        headers = [EVENTS, (b"cache-control", b"no-cache")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": stream.headers})
         await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         async for event in stream.others:
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 
-def _error(error: MillraceError) -> Response:
-    headers = [JSON]
-    if isinstance(error, Overloaded):
-        headers.append((b"retry-after", b"%d" % ceil(min(max(error.retry_after_s, 1), _LONGEST_RETRY_S))))
-    return Response(error_body(error.message), headers, error.http_status)
+def _said_again(body: bytes, receive: Receive) -> Receive:
+    """A channel that says the body, which has been read, and then what the server says."""
+    said = False
+
+    async def channel() -> dict[str, Any]:
+        nonlocal said
+        if said:
+            return await receive()
+        said = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return channel
+
+
+async def _no_http(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuses a WebSocket, and follows the lifespan protocol."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1003})
+    else:
+        await _lifespan(receive, send)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -2,9 +2,13 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import NamedTuple
 
 import orjson
+
+from configs.errors import MillraceError, Overloaded
+from deployments.protocols.v2_json import error_body
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -13,8 +17,11 @@ BINARY: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
 HTML: tuple[bytes, bytes] = (b"content-type", b"text/html; charset=utf-8")
 EVENTS: tuple[bytes, bytes] = (b"content-type", b"text/event-stream; charset=utf-8")
 
-V2, PREDICT, PLAIN = "v2-http", "v1-http", "json"
+V2, PREDICT, PLAIN, ROUTER = "v2-http", "v1-http", "json", "router"
 """The protocols' names in metrics."""
+
+_LONGEST_RETRY_S = 3600
+"""Most that Retry-After says; a queue that does not move would say for ever."""
 
 
 @dataclass(slots=True)
@@ -44,6 +51,7 @@ class EventStream:
     """The first event, which proves that the request was good; empty if there is none."""
     others: AsyncGenerator[bytes, None]
     """Closed when the client leaves. Raises nothing: an error is an event."""
+    headers: Headers = field(default_factory=lambda: [EVENTS, (b"cache-control", b"no-cache")])
 
 
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
@@ -65,3 +73,11 @@ def document(path: str, content: object) -> Route:
         return Response(body)
 
     return Route("GET", path, handler)
+
+
+def error_response(error: MillraceError) -> Response:
+    """`{"error": "…"}` with the error's status, and when to come again where that is known."""
+    headers = [JSON]
+    if isinstance(error, Overloaded):
+        headers.append((b"retry-after", b"%d" % ceil(min(max(error.retry_after_s, 1), _LONGEST_RETRY_S))))
+    return Response(error_body(error.message), headers, error.http_status)

@@ -1,6 +1,7 @@
 """Plain JSON at `/<graph>`, and the pages that explain it: what people meet first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 
@@ -39,10 +40,10 @@ def plain_routes(answering: Answering) -> Iterator[Route]:
         yield Route("POST", f"/{service.name}", infer_handler(answering, service, PlainCodec(service)))
 
 
-def docs_routes(answering: Answering, server_version: str) -> Iterator[Route]:
-    """The OpenAPI document, its page, and the way there."""
+def docs_routes(answering: Answering, server_version: str, custom: Mapping[str, Any]) -> Iterator[Route]:
+    """The OpenAPI document, which tells of the user's own routes too, its page, and the way there."""
     graphs = [(service.name, service.description, service.signature) for service in answering.services.values()]
-    paths = openapi.openapi_document(graphs, server_version)
+    paths = openapi.openapi_document(graphs, server_version, custom)
     page = openapi.docs_page("openapi.json").encode()
 
     async def described(request: Request) -> Response:

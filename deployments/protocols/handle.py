@@ -1,5 +1,8 @@
 """What handles send: arrays, checked like the requests of every other door."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from configs.errors import InvalidInput
@@ -17,6 +20,22 @@ def decode(rows: Rows, graph: str, signature: Signature) -> InferRequest:
         for name, array in rows.items()
     }
     return InferRequest(graph, "", "", checked, {}, None, False)
+
+
+def arrays(values: Mapping[str, Any], signature: Signature) -> Rows:
+    """Arrays of named values; lists become arrays of the inputs' datatypes. Raises InvalidInput."""
+    specs = signature.inputs or {}
+    rows: Rows = {}
+    for name, value in values.items():
+        if isinstance(value, np.ndarray) or name not in specs:
+            rows[name] = np.asarray(value)
+            continue
+        datatype: Datatype = specs[name].datatype
+        try:
+            rows[name] = np.asarray(value, datatype.dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidInput(f"input {name}: not {datatype} values: {error}") from None
+    return rows
 
 
 def _encoded(name: str, array: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document of the served graphs, with their real inputs, and the page that shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -18,6 +19,14 @@ from deployments.protocols.openapi_schemas import (
     v2_schema,
 )
 from deployments.protocols.plain import accepted
+
+_OURS = "millrace."
+"""Before the names of our schemas: those of the user's routes are names of classes, without a dot."""
+
+
+def _ref(schema: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{_OURS}{schema}"}
+
 
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _SERVER = {
@@ -43,8 +52,8 @@ _MODEL = {
         "name": {"type": "string"},
         "versions": {"type": "array", "items": {"type": "string"}},
         "platform": {"type": "string"},
-        "inputs": {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}},
-        "outputs": {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}},
+        "inputs": {"type": "array", "items": _ref("Tensor")},
+        "outputs": {"type": "array", "items": _ref("Tensor")},
     },
 }
 
@@ -54,16 +63,27 @@ _STATISTICS = {
     "properties": {"model_stats": {"type": "array", "items": {"type": "object"}}},
     "required": ["model_stats"],
 }
-_SCHEMAS = {"Error": _ERROR, "Server": _SERVER, "Model": _MODEL, "Tensor": _TENSOR, "Statistics": _STATISTICS}
+_SCHEMAS = {
+    f"{_OURS}{name}": schema
+    for name, schema in {
+        "Error": _ERROR,
+        "Server": _SERVER,
+        "Model": _MODEL,
+        "Tensor": _TENSOR,
+        "Statistics": _STATISTICS,
+    }.items()
+}
 
 
-def openapi_document(graphs: Sequence[tuple[str, str, Signature]], server_version: str) -> dict[str, Any]:
+def openapi_document(
+    graphs: Sequence[tuple[str, str, Signature]], server_version: str, custom: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """The OpenAPI 3.1 document for graphs given as (name, description, known signature).
 
     Per graph: `POST /{graph}` in plain JSON (for BYTES inputs also files), the Open Inference Protocol with Triton's
     generate, `:predict`, and what each says of the graph; for the server: health, metadata, statistics. Each request
     has an example that works, taken from `TensorSpec.example` or made of zeros within the declared range, unless a
-    row has more than 1024 elements.
+    row has more than 1024 elements. `custom` is the document of the user's own routes.
     """
     paths: dict[str, Any] = {
         "/v2": {"get": _get("Server metadata", "Server", "server")},
@@ -76,11 +96,12 @@ def openapi_document(graphs: Sequence[tuple[str, str, Signature]], server_versio
     }
     for name, description, signature in graphs:
         paths |= _graph_paths(name, description, signature)
+    components = custom.get("components", {})
     return {
         "openapi": "3.1.0",
         "info": {"title": "Millrace", "version": server_version},
-        "paths": paths,
-        "components": {"schemas": _SCHEMAS},
+        "paths": paths | custom.get("paths", {}),
+        "components": {**components, "schemas": components.get("schemas", {}) | _SCHEMAS},
     }
 
 
@@ -146,7 +167,7 @@ def _post(operation: str, summary: str, description: str, tag: str, request: Sch
 
 
 def _get(summary: str, schema: str | None, tag: str) -> Schema:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}} if schema else None
+    content = {"application/json": {"schema": _ref(schema)}} if schema else None
     return {"summary": summary, "tags": [tag], "responses": _responses(content)}
 
 
@@ -154,5 +175,5 @@ def _responses(content: Schema | None) -> Schema:
     good: Schema = {"description": "OK"}
     if content is not None:
         good["content"] = content
-    bad = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    bad = {"application/json": {"schema": _ref("Error")}}
     return {"200": good, "default": {"description": "What is wrong, and how to put it right", "content": bad}}

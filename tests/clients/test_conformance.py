@@ -39,7 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         path.write_text(yaml.safe_dump(identity(datatype)))
         graphs.append(path)
     running = Server("haproxy", folder)
-    running.config["applications"][0]["args"]["graphs"] = list(map(str, graphs))
+    running.config["applications"][0]["args"] |= {"graphs": list(map(str, graphs)), "routers": []}
     running.start()
     yield running
     running.stop()

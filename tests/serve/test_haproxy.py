@@ -44,7 +44,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server("haproxy", folder)
     [ours] = running.config["applications"]
     ours["route_prefix"] = "/ours"
-    ours["args"] |= {"graphs": [str(folder / "slow.yaml")], "gateway": {"cpus": 0.5, "replicas": 2}}
+    ours["args"] |= {"graphs": [str(folder / "slow.yaml")], "routers": [], "gateway": {"cpus": 0.5, "replicas": 2}}
     running.config["applications"].append(FOREIGN)
     running.start()
     yield running

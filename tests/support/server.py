@@ -21,6 +21,7 @@ from tests.support.processes import alive, children, environment, session
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = Path("tests/support/graphs_yaml")
+ROUTERS = ["examples.digits.routes:router", "tests.support.routes:router"]
 MAX_REQUEST_BYTES = 1 << 20
 START_S = 240
 """Longest start: half a dozen processes that import torch on two busy cores."""
@@ -182,6 +183,7 @@ def _config(http_port: int, grpc_port: int) -> dict[str, Any]:
     application["args"] |= {
         "graphs": ["configs/digits.yaml", *sorted(str(GRAPHS / path.name) for path in (ROOT / GRAPHS).glob("*.yaml"))],
         "root": str(ROOT),
+        "routers": ROUTERS,
         "profile": "cpu",
         "max_request_bytes": MAX_REQUEST_BYTES,
     }

@@ -68,6 +68,26 @@ def test_check_opens_the_graphs_of_a_serve_config(graph: Path, tmp_path: Path) -
     assert "there is no node `nope`" in output
 
 
+@pytest.mark.parametrize(
+    ("router", "words"),
+    [
+        ("no.such:router", "cannot be imported: ModuleNotFoundError"),
+        ("examples.digits.routes:Drawing", "is a ModelMetaclass, not a fastapi.APIRouter"),
+        ("examples.digits.routes:router", "asks for the graph 'digits'; the application serves g"),
+    ],
+)
+@pytest.mark.usefixtures("graph")
+def test_check_imports_the_routers_of_a_serve_config(router: str, words: str, tmp_path: Path) -> None:
+    config = tmp_path / "serve.yaml"
+    config.write_text(
+        "applications:\n  - name: m\n    import_path: deployments.app:build\n    args:\n"
+        f"      graphs: [g.yaml]\n      root: '{tmp_path}'\n      routers:\n        - {router}\n"
+    )
+    code, output = millrace("check", config)
+    assert code == 1
+    assert f"serve.yaml:8: applications[0].args.routers[0]: router {router} {words}" in output
+
+
 @pytest.mark.parametrize("import_path", ["deployments.app:build", "deployments.app.build"])
 def test_check_looks_for_graphs_where_the_replicas_will(import_path: str, graph: Path, tmp_path: Path) -> None:
     config = tmp_path / "serve.yaml"

@@ -178,6 +178,8 @@ def test_one_application(lint, rest, problem):
             "{graphs: [configs/digits.yaml], gateway: {cpu: 1}}",
             "args.gateway.cpu: unknown key `cpu`; did you mean `cpus`?",
         ),
+        ("{graphs: [configs/digits.yaml], routers: [a.b.c]}", "args.routers[0]: "),
+        ("{graphs: [configs/digits.yaml], routers: ['a:b', 'a:b']}", "args.routers: a:b: named more than once"),
     ],
 )
 def test_args_of_our_application(lint, args, problem):

@@ -96,8 +96,8 @@ def test_every_operation_is_named_once_and_refers_to_what_exists() -> None:
     assert len(set(names)) == len(names) == 5 * len(GRAPHS)
     text = json.dumps(DOCUMENT)
     for schema in ("Error", "Server", "Model", "Tensor", "Statistics"):
-        assert f'"#/components/schemas/{schema}"' in text
-        assert schema in DOCUMENT["components"]["schemas"]
+        assert f'"#/components/schemas/millrace.{schema}"' in text
+        assert f"millrace.{schema}" in DOCUMENT["components"]["schemas"]
     assert (DOCUMENT["openapi"], DOCUMENT["info"]["version"]) == ("3.1.0", "1.2")
 
 
