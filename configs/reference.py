@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -27,7 +27,7 @@ from configs.graph import (
     SwitchNode,
 )
 from configs.problems import shown
-from configs.serve import AppArgs, GatewayArgs
+from configs.serve import AppArgs, GatewayArgs, TracingArgs
 from configs.tensors import Datatype, TensorSpec
 from configs.translate import known_fields, members
 
@@ -107,7 +107,7 @@ def reference() -> str:
         _section(Sequences),
         _section(NodeOverride),
     ]
-    parts += [_SERVE, _code(SERVE_EXAMPLE), _section(AppArgs), _section(GatewayArgs)]
+    parts += [_SERVE, _code(SERVE_EXAMPLE), _section(AppArgs), _section(GatewayArgs), _section(TracingArgs)]
     return "\n".join(parts)
 
 
@@ -138,6 +138,7 @@ _TITLES: dict[type[BaseModel], str] = {
     NodeOverride: "Node in a profile",
     AppArgs: "Application `args`",
     GatewayArgs: "Gateway",
+    TracingArgs: "Tracing",
 }
 
 
@@ -168,6 +169,8 @@ def _limits(field: FieldInfo) -> Iterator[str]:
     for item in field.metadata:
         if isinstance(item, Ge):
             yield f" ≥ {item.ge}"
+        elif isinstance(item, Le):
+            yield f" ≤ {item.le}"
         elif isinstance(item, Gt):
             yield f" > {item.gt}"
         elif isinstance(item, MinLen) and field.annotation is not str:

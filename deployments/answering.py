@@ -12,11 +12,13 @@ import numpy as np
 
 from configs.errors import MillraceError, NodeError, NotFound
 from configs.tensors import Datatype, Rows
+from deployments import spans
 from deployments.protocols.binary import as_bytes
 from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
 from deployments.service import GraphService
 from deployments.settings import LOGGER
+from deployments.tracing import Tracing
 from graphs.run import NodeTiming, Trace
 from graphs.terms import UNHURRIED, Terms
 
@@ -41,9 +43,12 @@ class Answered:
 class Answering:
     """Runs requests for all doors of a gateway."""
 
-    def __init__(self, services: Mapping[str, GraphService], recorder: Recorder) -> None:
+    def __init__(
+        self, services: Mapping[str, GraphService], recorder: Recorder, tracing: Tracing | None = None
+    ) -> None:
         self.services = services
         self.recorder = recorder
+        self.tracing = tracing
         self._turns: WeakValueDictionary[tuple[str, int | str], asyncio.Lock] = WeakValueDictionary()
 
     def service(self, graph: str, version: str = "") -> GraphService:
@@ -60,6 +65,8 @@ class Answering:
 
     async def infer(self, service: GraphService, request: InferRequest, terms: Terms = UNHURRIED) -> Answered:
         """Run the graph. Raises MillraceError, whatever went wrong; also for an output that no door can write."""
+        if self.tracing is not None:
+            spans.told(service.name, request.row_count)
         with _foreseen(service):
             async with self._turn(service, terms):
                 outputs, trace = await service.infer(request.rows, request.row_count, terms)
@@ -69,7 +76,11 @@ class Answering:
         self, service: GraphService, request: InferRequest, terms: Terms = UNHURRIED
     ) -> AsyncGenerator[Answered]:
         """As `infer`, for graphs that give several answers: one for each that the graph's last node yields."""
-        async with self._turn(service, terms), aclosing(service.stream(request.rows, request.row_count, terms)) as all_:
+        answers = service.stream(request.rows, request.row_count, terms)
+        if self.tracing is not None:
+            spans.told(service.name, request.row_count)
+            answers = self.tracing.streamed(service.executor.plan.stream, answers)
+        async with self._turn(service, terms), aclosing(answers) as all_:
             while True:
                 with _foreseen(service):
                     answer = await anext(all_, None)
@@ -135,6 +146,7 @@ class Stopwatch:
 
     def failed(self, graph: str, error: MillraceError, code: str) -> None:
         """Count an error; `graph` is empty unless this gateway knows it, or any caller could make metric labels."""
+        spans.failed(error, code)
         self.recorder.failed(graph, self.protocol, error, code, time.perf_counter() - self.started)
         level = logging.WARNING if error.http_status >= 500 else logging.INFO
         logger.log(level, "%s request for graph %s failed: %s", self.protocol, graph or "(unknown)", error.message)

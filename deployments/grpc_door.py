@@ -13,7 +13,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 from configs.errors import MillraceError, NotFound
 from deployments import statistics
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
-from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, time_left
+from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, time_left, traced
 from deployments.grpc_infer_stream import InferStream
 from deployments.grpc_standard import StandardCalls
 from deployments.grpc_stream import interleave
@@ -103,6 +103,12 @@ class GrpcDoor(StandardCalls):
     @answers_errors
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Run a graph."""
+        if self.answering.tracing is None:
+            return await self._infer(request, grpc_context)
+        with traced(self.answering.tracing, grpc_context):
+            return await self._infer(request, grpc_context)
+
+    async def _infer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         watch, graph = Stopwatch.start(self.answering.recorder, PROTOCOL), ""
         try:
             check_size(request, self._max_request_bytes)

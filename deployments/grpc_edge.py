@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -16,6 +17,9 @@ from deployments.protocols.terms import TIMEOUT_HEADER, timeout_header
 from deployments.protocols.v2_proto import ModelInferResponse
 from deployments.recorder import Recorder
 from deployments.settings import LOGGER
+from deployments.spans import carried_in, carried_out, ending
+from deployments.tracing import Tracing
+from monitoring.trace_context import TRACEPARENT
 
 logger = logging.getLogger(LOGGER)
 
@@ -82,7 +86,17 @@ def refuse(error: MillraceError, grpc_context: RayServegRPCContext) -> None:
     grpc_context.set_code(getattr(grpc.StatusCode, error.grpc_code))
     grpc_context.set_details(error.message)
     if metadata := trailing_metadata(error):
-        grpc_context.set_trailing_metadata(metadata)
+        grpc_context.set_trailing_metadata([*grpc_context.trailing_metadata(), *metadata])
+
+
+@contextmanager
+def traced(tracing: Tracing, grpc_context: RayServegRPCContext) -> Iterator[None]:
+    """A call's span, whose `traceparent` goes back in the trailing metadata."""
+    span = tracing.request(carried_in(grpc_context.invocation_metadata()), PROTOCOL)
+    if told := carried_out(span):
+        grpc_context.set_trailing_metadata([*grpc_context.trailing_metadata(), (TRACEPARENT, told.traceparent)])
+    with ending(span):
+        yield
 
 
 def _refusal(error: MillraceError, grpc_context: RayServegRPCContext) -> Message:

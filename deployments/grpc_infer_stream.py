@@ -22,6 +22,7 @@ from deployments.protocols.terms import terms_of
 from deployments.protocols.v2_proto import ModelStreamInferResponse
 from deployments.service import GraphService
 from deployments.settings import LOGGER
+from deployments.spans import Following, carried_in, current
 from graphs.run import NodeTiming
 from graphs.terms import Terms
 
@@ -48,7 +49,16 @@ class InferStream:
         self._started = time.monotonic()
 
     def begin(self, message: bytes) -> Begun[Message]:
-        """Read a request and find its graph."""
+        """Read a request and find its graph. Each request has a span of its own, below the stream's caller's."""
+        tracing = self._answering.tracing
+        if tracing is None:
+            return self._begin(message)
+        span = tracing.request(carried_in(self._context.invocation_metadata()), PROTOCOL)
+        with current(span):
+            begun = self._begin(message)
+        return Begun(Following(span, begun.answers), begun.in_turn)
+
+    def _begin(self, message: bytes) -> Begun[Message]:
         watch, graph, proto = Stopwatch.start(self._answering.recorder, PROTOCOL), "", None
         try:
             check_size(message, self._most_bytes)

@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.errors import MillraceError, NodeDied, NodeError, RowErrors, TooLarge, Unavailable
 from configs.tensors import Rows
 from deployments.settings import LOGGER
+from deployments.spans import carried_out
 from graphs.batcher import BatchTiming
 from graphs.terms import UNHURRIED, Terms
 
@@ -137,7 +138,7 @@ class StageCall:
         """One call, cancelled on the other side too when nobody wants its answer any more."""
         sequence = terms.sequence
         run = self._run if sequence is None else self._run.options(session_id=str(sequence.id))
-        response = run.remote(rows, count, terms.left_s, terms.priority, sequence)
+        response = run.remote(rows, count, terms.left_s, terms.priority, sequence, carried_out())
         try:
             answer: Answer | MillraceError = await response
         except asyncio.CancelledError:

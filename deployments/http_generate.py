@@ -9,6 +9,7 @@ from configs.tensors import Rows
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch, internal_error
 from deployments.http_infer import infer_handler, off_loop, size_of, terms
 from deployments.http_messages import JSON, V2, EventStream, Handler, Headers, Request, Route
+from deployments.http_tracing import traced
 from deployments.protocols import generate
 from deployments.protocols.request import InferRequest
 from deployments.protocols.v2_json import error_body
@@ -48,7 +49,7 @@ def _stream_handler(answering: Answering, service: GraphService, codec: Generate
         events = _events(answering, service, codec, http)
         return EventStream(await anext(events, b""), events)
 
-    return handler
+    return traced(handler, answering.tracing, codec.protocol)
 
 
 async def _events(

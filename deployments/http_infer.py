@@ -8,6 +8,7 @@ from configs.errors import MillraceError
 from configs.tensors import Rows
 from deployments.answering import Answering, Stopwatch
 from deployments.http_messages import Handler, Headers, Request, Response
+from deployments.http_tracing import traced
 from deployments.protocols.request import InferRequest
 from deployments.protocols.terms import TIMEOUT_HEADER, terms_of, timeout_header
 from deployments.service import GraphService
@@ -61,7 +62,7 @@ def infer_handler(answering: Answering, service: GraphService, codec: Codec) -> 
         headers.append((b"server-timing", timing.encode()))
         return Response(body, headers)
 
-    return handler
+    return traced(handler, answering.tracing, codec.protocol)
 
 
 def terms(http: Request, request: InferRequest) -> Terms:

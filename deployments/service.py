@@ -13,7 +13,8 @@ from configs.errors import MillraceError
 from configs.tensors import Rows, Signature
 from deployments.hop import StageCall
 from deployments.stage import STAGE, StageDescription
-from graphs.executor import Executor
+from deployments.tracing import Tracing
+from graphs.executor import Executor, as_it_is
 from graphs.flat import FlatGraph
 from graphs.load import load_inline, signature_of
 from graphs.plan import compile_plan
@@ -73,11 +74,14 @@ def _cut_short() -> Iterator[None]:
         raise
 
 
-async def start_service(spec: GraphSpec, applications: Mapping[str, str]) -> GraphService:
+async def start_service(
+    spec: GraphSpec, applications: Mapping[str, str], tracing: Tracing | None = None
+) -> GraphService:
     """Load a graph's inline nodes, find its stages, type its edges.
 
     Args:
         applications: placed node → the Serve application that runs it.
+        tracing: makes spans of its nodes.
 
     Raises:
         ConfigError, ModelError, MissingExtra: why the graph cannot be served.
@@ -95,7 +99,15 @@ async def start_service(spec: GraphSpec, applications: Mapping[str, str]) -> Gra
     placed = {
         node: StageCall(node, handle, spec.flat.nodes[node].config.idempotent) for node, handle in handles.items()
     }
-    executor = Executor(plan, instances, placed, threads=spec.threads, signatures=signatures, versions=versions)
+    executor = Executor(
+        plan,
+        instances,
+        placed,
+        threads=spec.threads,
+        signatures=signatures,
+        versions=versions,
+        around=tracing.steps(versions) if tracing is not None else as_it_is,
+    )
     config = spec.flat.config
     return GraphService(config.name, config.description, signature_of(plan, signatures), versions, executor)
 

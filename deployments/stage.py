@@ -11,8 +11,11 @@ from ray import serve
 
 from configs.errors import MillraceError
 from configs.graph import Batch, CallNode, Replicas
+from configs.serve import TracingArgs
 from configs.tensors import Rows, Signature
 from deployments.settings import FRONT_OPTIONS, stage_options
+from deployments.spans import Carried, ending, failed
+from deployments.tracing import computed, start_tracing
 from graphs.batcher import CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
@@ -40,6 +43,8 @@ class StageSpec:
     revision: str = ""
     """Of the serve config: changed by a user whose code changed while everything else stayed."""
 
+    tracing: TracingArgs | None = None
+
     @property
     def cpus(self) -> float:
         """CPUs that Ray books for each replica."""
@@ -64,7 +69,9 @@ class StageSpec:
     def application(self, owner: str) -> str:
         """Name of the Serve application: owner, graph, node, version and a digest of the rest."""
         config = self.node.config.model_dump_json(by_alias=True)
-        rest = (config, str(self.root), self.batch.model_dump_json(), self.revision)
+        # What is sampled is the gateway's to decide: another share needs no other stage.
+        spans = self.tracing and self.tracing.model_dump_json(exclude={"sample"})
+        rest = (config, str(self.root), self.batch.model_dump_json(), self.revision, spans)
         digest = hashlib.sha256(repr(rest).encode()).hexdigest()[:8]
         node = self.node.name.replace("/", "-")
         return f"{owner}.{self.graph}.{node}.{self.version or 'code'}-{digest}"
@@ -90,6 +97,7 @@ class Stage:
     def __init__(self, spec: StageSpec) -> None:
         self._instance = load_instance(spec.node, spec.root, spec.load_options)
         self._instance.warmup()
+        self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
         sequences = getattr(spec.node.config, "sequences", None)
         self._states = SequenceStates(sequences.idle_s, sequences.max_open) if sequences else None
         self._batcher: Batcher[str] = Batcher(
@@ -103,6 +111,7 @@ class Stage:
         left_s: float = math.inf,
         priority: int = DEFAULT_PRIORITY,
         sequence: Sequence | None = None,
+        carried: Carried | None = None,
     ) -> Answer:
         """Outputs of the node for `count` rows, or the error that the node answers with.
 
@@ -110,13 +119,26 @@ class Stage:
             left_s: seconds until the caller's deadline; clocks of two machines differ.
             priority: the caller's.
             sequence: what the caller's request is part of, for a node with state.
+            carried: the caller's span.
         """
+        terms = Terms.within(left_s, priority)
+        if carried is None or self._tracing is None:
+            return await self._run(rows, count, terms, sequence)
+        name = self._instance.name
+        with ending(self._tracing.called(name, carried, {"millrace.stage": name})):
+            return await self._run(rows, count, terms, sequence)
+
+    async def _run(self, rows: Rows, count: int, terms: Terms, sequence: Sequence | None) -> Answer:
         try:
             if self._states is not None:
                 rows = {**rows, STATES: np.array([self._states.of(sequence)] * count, object)}
-            return await self._batcher(rows, count, Terms.within(left_s, priority))
+            outputs, timing = await self._batcher(rows, count, terms)
         except MillraceError as error:
+            failed(error, error.grpc_code)
             return error
+        if self._tracing is not None:
+            computed(timing, self._instance.version)
+        return outputs, timing
 
     async def describe(self) -> StageDescription:
         """The loaded node's signature and version."""
@@ -129,6 +151,8 @@ class Stage:
         """Called by Serve when the replica stops, after its requests are answered."""
         self._batcher.close()
         self._instance.close()
+        if self._tracing is not None:
+            self._tracing.close()
 
 
 class _Front:

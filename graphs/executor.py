@@ -39,7 +39,8 @@ Around = Callable[[Step, StepCall], StepCall]
 """What stands around the steps of a plan: given one and its call, the call in its place."""
 
 
-def _as_it_is(step: Step, call: StepCall) -> StepCall:
+def as_it_is(step: Step, call: StepCall) -> StepCall:
+    """Nothing stands around a step."""
     return call
 
 
@@ -64,7 +65,7 @@ class Executor:
         threads: int = 1,
         signatures: Mapping[str, Signature] | None = None,
         versions: Mapping[str, str] | None = None,
-        around: Around = _as_it_is,
+        around: Around = as_it_is,
     ) -> None:
         self.plan = plan
         self._signatures = {name: instance.signature for name, instance in instances.items()} | dict(signatures or {})

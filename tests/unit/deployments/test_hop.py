@@ -32,7 +32,7 @@ class Handle:
         return self
 
     def remote(
-        self, rows: Rows, count: int, left_s: float, priority: int, sequence: object
+        self, rows: Rows, count: int, left_s: float, priority: int, sequence: object, carried: object
     ) -> Awaitable[Answer | MillraceError]:
         return self._call(rows, count)
 
