@@ -170,7 +170,7 @@ def _limits(field: FieldInfo) -> Iterator[str]:
         if isinstance(item, Ge):
             yield f" ≥ {item.ge}"
         elif isinstance(item, Le):
-            yield f" ≤ {item.le}"
+            yield f", ≤ {item.le}"
         elif isinstance(item, Gt):
             yield f" > {item.gt}"
         elif isinstance(item, MinLen) and field.annotation is not str:

@@ -46,7 +46,7 @@ def client_of(*outcomes: Any) -> GraphClient:
 
     class Handle:
         describe = Method(lambda graph: signature)
-        infer = Method(lambda graph, rows, left_s, priority: waiting.pop(0))
+        infer = Method(lambda graph, rows, left_s, priority, carried: waiting.pop(0))
 
     return GraphClient("g", cast(DeploymentHandle, Handle()))
 
