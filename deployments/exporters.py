@@ -1,5 +1,7 @@
 """Where spans go: to a collector of OpenTelemetry's, or to the replica's standard output."""
 
+import sys
+
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
 from configs.errors import MissingExtra
@@ -8,7 +10,7 @@ from configs.serve import TracingArgs
 
 def exporter(args: TracingArgs) -> SpanExporter:
     """The exporter that the args ask for. Raises MissingExtra."""
-    return _otlp(args.endpoint) if args.exporter == "otlp" else ConsoleSpanExporter(formatter=_line)
+    return _otlp(args.endpoint) if args.exporter == "otlp" else ConsoleSpanExporter(out=sys.stdout, formatter=_line)
 
 
 def _otlp(endpoint: str | None) -> SpanExporter:

@@ -192,8 +192,8 @@ def computed(timing: BatchTiming, version: str) -> None:
 
 
 def _provider(args: TracingArgs | None, service: str) -> TracerProvider:
-    resource: dict[str, str | int] = {"service.name": service, "host.name": socket.gethostname(), "process.pid": os.getpid()}
-    return TracerProvider(ParentBasedTraceIdRatio(args.sample if args else 0), Resource(resource))
+    resource = Resource({"service.name": service, "host.name": socket.gethostname(), "process.pid": os.getpid()})
+    return TracerProvider(ParentBasedTraceIdRatio(args.sample if args else 0), resource)
 
 
 def _attributes(timing: NodeTiming, versions: Mapping[str, str]) -> dict[str, str | float | bool]:
