@@ -27,8 +27,9 @@ that are fused share one queue and one batch, shown at the first of them.
 ## Logs
 
 The deployments log JSON lines through Ray Serve's logger, with the request's id (`x-request-id`, taken from the request
-or made up), below the session folder of Ray (`…/logs/serve/`). Refused requests are logged at INFO, failed ones at
-WARNING; `log_level` in the application's args sets the level. Serve's own records start at WARNING.
+or made up) and the ids of its [trace](telemetry.md), below the session folder of Ray (`…/logs/serve/`). Refused
+requests are logged at INFO, failed ones at WARNING; `log_level` in the application's args sets the level. Serve's own
+records start at WARNING.
 """
 
 
