@@ -10,6 +10,11 @@ from tests.support.server import Server, train_demo
 PROXIES = ("haproxy", "python")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The length of fuzzing tests: short unless it is asked for more."""
+    parser.addoption("--fuzz", type=int, default=4, help="requests to each operation of /openapi.json, of each kind")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register our marks."""
     config.addinivalue_line("markers", "proxy(*names): behind which proxies to run; both without it")

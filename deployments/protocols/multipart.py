@@ -1,5 +1,6 @@
 """Reads the parts of a multipart/form-data body (RFC 7578) with python-multipart."""
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from python_multipart.exceptions import MultipartParseError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 MAX_PARTS = 1024
 """More parts are refused: each costs Python time, whatever its size."""
+
+_QUIET = logging.Logger("multipart", logging.CRITICAL)
+"""For the parser, which would write a line into the log for every broken body: its caller is told instead."""
 
 
 class Part(NamedTuple):
@@ -30,6 +34,7 @@ def parse_parts(body: bytes, content_type: str) -> list[Part]:
     collector = _Collector()
     try:
         parser = MultipartParser(boundary, collector.callbacks())
+        parser.logger = _QUIET
         parser.write(body)
         parser.finalize()
     except MultipartParseError as error:

@@ -121,7 +121,8 @@ def _graph_paths(name: str, description: str, signature: Signature) -> dict[str,
     for kind in accepted(inputs)[1:]:
         call[kind] = {"schema": form(inputs) if kind.startswith("multipart") else file()}
     one = _json(one_row(inputs), rows if known else None)
-    event = {"text/event-stream": {"schema": {"type": "string"}}}
+    # Without a type: some readers take the schema for that of the whole stream, others for that of each event.
+    event = {"text/event-stream": {"schema": {"description": "Events `data: {…}`, each with one answer as JSON."}}}
 
     def post(operation: str, summary: str, request: Schema, answer: Schema) -> dict[str, Schema]:
         return {"post": _post(f"{operation}_{name}", f"{summary.format(name)}", description, name, request, answer)}

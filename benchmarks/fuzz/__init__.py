@@ -1,0 +1,1 @@
+"""A fuzz of everything that reads a caller's bytes: see `python -m benchmarks.fuzz --help`."""
