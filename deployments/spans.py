@@ -33,6 +33,10 @@ class Carried(NamedTuple):
     tracestate: str = ""
 
 
+NO_CALLER = Carried()
+"""Of a request that comes without a span."""
+
+
 def context_of(carried: Carried) -> Context:
     """A context whose current span is the caller's; an empty one if the caller sent none, or none that can be read."""
     caller = parse(carried.traceparent, carried.tracestate)

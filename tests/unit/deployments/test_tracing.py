@@ -20,6 +20,7 @@ from configs.serve import TracingArgs
 from configs.tensors import Rows
 from deployments import exporters, stage, tracing
 from deployments.hop import StageCall
+from deployments.routes import LocalGraph
 from deployments.spans import Carried, carried_in, carried_out, context_of, current
 from deployments.stage import Stage, StageSpec
 from graphs.batcher import BatchTiming
@@ -256,6 +257,19 @@ async def test_handles_bring_their_callers_span(spans: Spans) -> None:
     assert isinstance(await door.infer("g", {"x": np.ones((1, 1), np.float32)}, carried=Carried(CALLER)), dict)
     assert parent_of(spans.named("g")) == CALLER
     assert (spans.named("g").attributes or {})["millrace.protocol"] == "handle"
+
+
+@pytest.mark.parametrize("ways", ["predict_async", "stream"])
+async def test_a_custom_routes_graph_has_a_span_below_the_routes_caller(spans: Spans, ways: str) -> None:
+    answering, _ = traced_gateway(spans, *CHAIN)
+    client = LocalGraph(answering, "t", Terms(), Carried(CALLER))
+    if ways == "stream":
+        [answer] = [rows async for rows in client.stream(x=[[1, 2]])]
+    else:
+        answer = await client.predict_async(x=[[1, 2]])
+    assert answer["y"].tolist() == [[3, 4]]
+    assert parent_of(spans.named("t")) == CALLER
+    assert spans.children("t") == ["a", "b"]
 
 
 async def test_a_cancelled_request_says_so(spans: Spans) -> None:
