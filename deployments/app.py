@@ -58,7 +58,7 @@ def stage_specs(graph: CheckedGraph, args: AppArgs) -> list[StageSpec]:
             node,
             _version(graph, name),
             graph.root,
-            node.config.batch or graph.flat.config.batch,
+            node.batch,
             args.revision,
             args.tracing,
         )

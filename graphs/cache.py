@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import sys
 import time
 from collections import OrderedDict
@@ -12,6 +13,7 @@ import numpy as np
 from configs.errors import RowErrors
 from configs.tensors import Rows
 from graphs.batcher import BatchTiming
+from graphs.redis_rows import RedisRows, StoreAway
 from graphs.run import Answer, NodeCall, Run
 
 Key = bytes
@@ -43,14 +45,14 @@ class RowStore:
         self._rows.move_to_end(key)
         return entry[2]
 
-    def put(self, key: Key, row: Rows) -> None:
-        """Remember a row; the arrays must not be views of larger ones."""
+    def put(self, key: Key, row: Rows, left_s: float = math.inf) -> None:
+        """Remember a row, no longer than `left_s`; the arrays must not be views of larger ones."""
         if key in self._rows:
             self._forget(key)
         size = _OVERHEAD_BYTES + sum(map(_array_bytes, row.values()))
         if size > self._max_bytes:
             return
-        self._rows[key] = (self._clock() + self._ttl_s, size, row)
+        self._rows[key] = (self._clock() + min(self._ttl_s, left_s), size, row)
         self.bytes += size
         while self.bytes > self._max_bytes:
             self._forget(next(iter(self._rows)))
@@ -68,10 +70,13 @@ class Cached:
     Args:
         name: the node's, for the trace.
         version: of the node's servable; part of every key, so a new version starts empty.
+        shared: asked for what this process does not remember, and told what it computes.
     """
 
-    def __init__(self, call: NodeCall, name: str, version: str, store: RowStore) -> None:
-        self._call, self._name, self._store = call, name, store
+    def __init__(
+        self, call: NodeCall, name: str, version: str, store: RowStore, shared: RedisRows | None = None
+    ) -> None:
+        self._call, self._name, self._store, self._shared = call, name, store, shared
         self._salt = f"{name}\0{version}".encode()
         self._computing: dict[Key, asyncio.Future[Rows | None]] = {}
 
@@ -107,21 +112,41 @@ class Cached:
         for key in own:
             self._computing[key] = asyncio.get_running_loop().create_future()
         computed: dict[Key, Rows] = {}
+        timing = BatchTiming(0.0, 0.0, {}, count)
         try:
-            order = sorted(own, key=own.__getitem__)
+            if self._shared is not None:
+                computed |= await self._fetched(self._shared, list(own), run)
+            order = sorted(own.keys() - computed.keys(), key=own.__getitem__)
+            if not order:
+                return computed, timing
             indices = [own[key] for key in order]
-            asked = rows if len(own) == count else {name: array[indices] for name, array in rows.items()}
+            asked = rows if len(order) == count else {name: array[indices] for name, array in rows.items()}
             try:
-                outputs, timing = await self._call(asked, len(own), run)
+                outputs, timing = await self._call(asked, len(order), run)
             except RowErrors as error:
                 raise error.at(indices) from None
             for at, key in enumerate(order):
                 computed[key] = {name: array[at : at + 1].copy() for name, array in outputs.items()}
                 self._store.put(key, computed[key])
+            if self._shared is not None:
+                self._shared.put({key: computed[key] for key in order})
         finally:
             for key in own:
                 self._computing.pop(key).set_result(computed.get(key))
         return computed, timing
+
+    async def _fetched(self, shared: RedisRows, keys: list[Key], run: Run) -> dict[Key, Rows]:
+        """What other processes remember."""
+        try:
+            rows = await shared.get(keys)
+        except StoreAway:
+            run.trace.events.append((self._name, "cache away", 1))
+            return {}
+        if rows:
+            run.trace.events.append((self._name, "cache hit", len(rows)))
+        for key, (row, left_s) in rows.items():
+            self._store.put(key, row, left_s)
+        return {key: row for key, (row, _) in rows.items()}
 
 
 def row_keys(rows: Rows, count: int, salt: bytes) -> list[Key]:

@@ -16,7 +16,7 @@ from graphs.batcher import Batcher, BatchTiming
 from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
-from graphs.plan import Plan, Step, StepKind
+from graphs.plan import DECIDE, Plan, Step, StepKind
 from graphs.policies import constant_call, guard
 from graphs.run import Answer, NodeCall, NodeTiming, Run, Trace
 from graphs.segment import EdgeRows, Segment, blamed, checked, gather, timed_call
@@ -203,9 +203,8 @@ class Executor:
 
     def _bind_fused(self, step: Step, threads: int) -> StepCall:
         segment = Segment(self.plan, step, self._instances, threads)
-        nodes = (self.plan.graph.nodes.get(unit) for unit in step.units)
-        batches = [node.config.batch for node in nodes if node is not None and node.config.batch is not None]
-        batcher: Batcher[Edge] = Batcher(segment, self._strictest(batches), "+".join(step.units))
+        batches = [self.plan.graph.nodes[unit.removesuffix(DECIDE)].batch for unit in step.units]
+        batcher: Batcher[Edge] = Batcher(segment, _strictest(batches), "+".join(step.units))
         self._segments.append(segment)
         self._batchers.append(batcher)
 
@@ -218,16 +217,6 @@ class Executor:
             run.trace.add(timing)
 
         return call
-
-    def _strictest(self, batches: Sequence[Batch]) -> Batch:
-        """One setting that keeps the limits of all nodes of a step."""
-        if not batches:
-            return self.plan.graph.config.batch
-        return Batch(
-            max_rows=min(batch.max_rows for batch in batches),
-            p99_ms=min((batch.p99_ms for batch in batches if batch.p99_ms), default=None),
-            max_wait_s=min(batch.max_wait_s for batch in batches),
-        )
 
     def _bind_node(self, step: Step, call: NodeCall) -> StepCall:
         """A step of one node, with the policies of its config."""
@@ -249,9 +238,7 @@ class Executor:
 
     def _batched(self, node: FlatNode) -> NodeCall:
         """The call of a synchronous node in a thread of its own."""
-        batcher: Batcher[str] = Batcher(
-            timed_call(self._instances[node.name]), node.config.batch or self.plan.graph.config.batch, node.name
-        )
+        batcher: Batcher[str] = Batcher(timed_call(self._instances[node.name]), node.batch, node.name)
         self._batchers.append(batcher)
 
         async def call(rows: Rows, count: int, run: Run) -> Answer:
@@ -277,6 +264,15 @@ class Executor:
                 run.frame.put(Edge(name, output), value)
 
         return call
+
+
+def _strictest(batches: Sequence[Batch]) -> Batch:
+    """One setting that keeps the limits of all nodes of a step."""
+    return Batch(
+        max_rows=min(batch.max_rows for batch in batches),
+        p99_ms=min((batch.p99_ms for batch in batches if batch.p99_ms), default=None),
+        max_wait_s=min(batch.max_wait_s for batch in batches),
+    )
 
 
 def _awaited(instance: Instance) -> NodeCall:

@@ -26,11 +26,13 @@ def stages(plan: Plan, gateway_cpus: float) -> list[StageRow]:
     inline = tuple(name for name in plan.order if name not in plan.placed)
     rows = [StageRow("gateway", inline, gateway_cpus, 0, "as the gateway's", graph.batch.max_rows, _inline_note(plan))]
     for name in plan.placed:
-        config = plan.graph.nodes[name].config
-        batch = config.batch or graph.batch
+        node = plan.graph.nodes[name]
+        config = node.config
         note = "; ".join(_reasons(config))
         cpus = config.cpus or 1
-        rows.append(StageRow(f"stage {name}", (name,), cpus, config.gpus, replica_range(config), batch.max_rows, note))
+        rows.append(
+            StageRow(f"stage {name}", (name,), cpus, config.gpus, replica_range(config), node.batch.max_rows, note)
+        )
     return rows
 
 

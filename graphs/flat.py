@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from configs.errors import ConfigError
-from configs.graph import GraphConfig, NodeBase, SubgraphNode, SwitchNode, fallback_node
+from configs.graph import Batch, GraphConfig, NodeBase, SubgraphNode, SwitchNode, fallback_node
 from configs.tensors import TensorSpec
 
 CASE = "@case"
@@ -36,6 +36,11 @@ class FlatNode:
     cases: Mapping[str, Mapping[str, Edge]] = field(default_factory=dict)
     fallback: "FlatNode | None" = None
     """The node that answers when this one does not; it has the same inputs and is called in the gateway."""
+
+    @property
+    def batch(self) -> Batch:
+        """Batching of its calls: its own, or its graph's, which flattening has given to it."""
+        return self.config.batch or Batch()
 
     def reads(self) -> Iterator[Edge]:
         """Every edge this node needs."""
@@ -158,6 +163,8 @@ class _Flattener:
         inputs = {name: tuple(map(self.resolve, edges)) for name, edges in node.inputs.items()}
         cases = {case: {out: self.resolve(edge) for out, edge in outs.items()} for case, outs in node.cases.items()}
         stand_in = fallback_node(node.config)
+        if stand_in is not None:
+            stand_in = stand_in.model_copy(update={"batch": node.config.batch})
         fallback = FlatNode(node.name + FALLBACK, stand_in, inputs) if stand_in is not None else None
         return FlatNode(node.name, node.config, inputs, cases, fallback)
 

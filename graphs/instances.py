@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from configs.errors import ConfigError, MillraceError, ModelError
-from configs.graph import Batch, CallNode, EnsembleNode, ModelNode, SwitchNode
+from configs.graph import CallNode, EnsembleNode, ModelNode, SwitchNode
 from configs.tensors import Rows, Signature
 from graphs.callables import UserCallable, declared_signature, import_callable
 from graphs.ensembles import combine
@@ -116,7 +116,7 @@ def _load_model(node: FlatNode, config: ModelNode, root: Path, options: LoadOpti
         servable,
         servable.signature,
         str(version.number),
-        warmup=partial(_warm, servable, (config.batch or Batch()).max_rows),
+        warmup=partial(_warm, servable, node.batch.max_rows),
         close=servable.close,
     )
 

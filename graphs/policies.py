@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from configs.errors import ConfigError, DeadlineExceeded, NodeDied, NodeError, NodeTimeout, Overloaded, Unavailable
-from configs.graph import NodeBase
+from configs.graph import Cache, NodeBase
 from configs.tensors import Datatype, Rows, TensorSpec
 from graphs.batcher import BatchTiming
 from graphs.cache import Cached, RowStore
+from graphs.redis_rows import RedisRows
 from graphs.run import Answer, NodeCall, Run
 
 RETRY_PAUSE_S = 0.02
@@ -44,10 +45,18 @@ def guard(call: NodeCall, name: str, config: NodeBase, version: str = "", fallba
     if config.retries:
         call = _retried(call, name, config.retries)
     if config.cache is not None:
-        call = Cached(call, name, version, RowStore(config.cache.ttl_s, config.cache.max_bytes))
+        call = _cached(call, name, version, config, config.cache)
     if fallback is not None:
         call = _with_fallback(call, name, fallback)
     return call
+
+
+def _cached(call: NodeCall, name: str, version: str, config: NodeBase, cache: Cache) -> NodeCall:
+    store = RowStore(cache.ttl_s, cache.max_bytes)
+    if cache.store == "memory":
+        return Cached(call, name, version, store)
+    # Others write to the same store: whatever makes the node what it is belongs into the keys.
+    return Cached(call, name, f"{version}\0{config.model_dump_json()}", store, RedisRows(cache.store, cache.ttl_s))
 
 
 def _within(call: NodeCall, name: str, timeout_s: float) -> NodeCall:

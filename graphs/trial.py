@@ -33,11 +33,11 @@ def try_file(path: Path, root: Path, profile: str = "") -> None:
 def _load(flat: FlatGraph, root: Path, document: Document) -> tuple[dict[str, Instance], list[Problem]]:
     instances: dict[str, Instance] = {}
     problems: list[Problem] = []
-    for name, node in flat.nodes.items():
+    for node in flat.all_nodes():
         try:
-            instances[name] = load_instance(node, root, LoadOptions())
+            instances[node.name] = load_instance(node, root, LoadOptions())
         except MillraceError as error:
-            problems.append(document.problem(place_of(name, "")[:2], error.message))
+            problems.append(document.problem(place_of(node.name, "")[:2], error.message))
     return instances, problems
 
 
