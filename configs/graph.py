@@ -76,6 +76,14 @@ class Cache(_Frozen):
 
     ttl_s: float = Field(300, gt=0, description="Seconds that an answer is good for.")
     max_bytes: int = Field(64 << 20, ge=1, description="Most bytes of answers in one process; 64 MiB by default.")
+    store: str = Field(
+        "memory",
+        pattern=r"^(memory|(rediss?|unix)://.+)$",
+        description="`memory`, or behind it a Redis that processes share: `redis://host:port/0` (extra `redis`).",
+    )
+    key: str = Field(
+        "", description="Any text, part of every key: change it when the node's code changes and Redis still remembers."
+    )
 
 
 class Fallback(_Frozen):

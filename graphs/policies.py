@@ -56,7 +56,13 @@ def _cached(call: NodeCall, name: str, version: str, config: NodeBase, cache: Ca
     if cache.store == "memory":
         return Cached(call, name, version, store)
     # Others write to the same store: whatever makes the node what it is belongs into the keys.
-    return Cached(call, name, f"{version}\0{config.model_dump_json()}", store, RedisRows(cache.store, cache.ttl_s))
+    return Cached(
+        call,
+        name,
+        f"{version}\0{config.model_dump_json(exclude={'cache': {'store'}})}",
+        store,
+        RedisRows(cache.store, cache.ttl_s),
+    )
 
 
 def _within(call: NodeCall, name: str, timeout_s: float) -> NodeCall:

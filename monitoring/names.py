@@ -57,7 +57,7 @@ BATCH_ROWS = Metric(
 NODE_EVENTS = Metric(
     "millrace_node_events",
     "counter",
-    "What a node's policy did: retry, fallback, hedge, hedge won, cache hit (rows).",
+    "What a node's policy did: retry, fallback, hedge, hedge won, cache hit (rows), cache away.",
     ("graph", "node", "event"),
 )
 WAITING = Metric("millrace_waiting_requests", "gauge", "Requests that wait for a busy node of the gateway.", ("graph",))

@@ -78,7 +78,7 @@ def _report(found: list[Findings], seed: int, inputs: int, processes: int, secon
     lines += [
         "",
         f"- Raised beside `RequestError` and `Unsupported`: {sum(len(findings.failures) for findings in found)} kinds.",
-        f"- Slowest input: {longest * 1e3:.0f} ms ({which}); the watchdog's limit is {LIMIT_S:g} s.",
+        f"- Slowest input: {longest * 1e3:.0f} ms of CPU time ({which}); the watchdog's limit is {LIMIT_S:g} s.",
         f"- Resident memory after the warm-up and at the end: {memory}; at most {GROWTH_BYTES >> 20} MiB of growth"
         " are allowed.",
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.fuzz.campaign import Findings, drive
 
 LIMIT_S = 10.0
-"""Longest that one input may take: a hundred times the slowest seen on a busy machine."""
+"""Longest that one input may take, on a machine that does other things too."""
 
 
 class Stuck(Exception):

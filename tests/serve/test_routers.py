@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from websockets.sync.client import connect
 
@@ -55,13 +56,14 @@ def test_a_route_is_reached_past_serves_handler(server: Server) -> None:
 def test_a_websocket(server: Server) -> None:
     with connect(f"{server.http.replace('http', 'ws', 1)}/ours/socket", open_timeout=30) as socket:
         socket.send(json.dumps({"x": [[1, 2]]}))
-        assert "left_pid" in json.loads(socket.recv(30))
+        [pid] = np.ravel(json.loads(socket.recv(30)))
+    assert pid in [pid for _, pid in server.stages("halves").values()]
 
 
 def test_a_router_with_a_path_of_ours_does_not_start(server: Server) -> None:
     config = server.changed(routers=["tests.support.routes:shadowed"])
     try:
         assert server.deploy(config) == "DEPLOY_FAILED"
-        assert "has a route for /digits, which is a path of ours" in server.failure()
+        assert "has a route for /v2, which is a path of ours" in server.failure()
     finally:
         assert server.deploy(server.config) == "RUNNING"

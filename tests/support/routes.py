@@ -29,9 +29,9 @@ async def failing(client: Annotated[LocalGraph, graph("failing")]) -> None:
 
 
 @router.websocket("/socket")
-async def socket(socket: WebSocket, client: Annotated[LocalGraph, graph("halves")]) -> None:
-    """Answers one message."""
+async def messages(socket: WebSocket, client: Annotated[LocalGraph, graph("halves")]) -> None:
+    """Answers one message, from two placed nodes."""
     await socket.accept()
     outputs = await client.predict_async(**await socket.receive_json())
-    await socket.send_json({name: array.tolist() for name, array in outputs.items()})
+    await socket.send_json(outputs["left_pid"].tolist())
     await socket.close()
