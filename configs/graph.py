@@ -147,6 +147,12 @@ class NodeBase(_Frozen):
         return self.gpus > 0 or self.replicas is not None or self.isolate
 
     @model_validator(mode="after")
+    def _made_once_if_not_idempotent(self) -> Self:
+        if not self.idempotent:
+            _refuse(self, ("retries", "hedge", "cache"), "the node is not idempotent, so a call is made once")
+        return self
+
+    @model_validator(mode="after")
     def _hedge_has_two(self) -> Self:
         if self.hedge and (self.replicas is None or self.replicas.max < 2):
             raise ValueError("`hedge` asks a second replica: give the node `replicas: {max: 2}` or more")

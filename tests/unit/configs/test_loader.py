@@ -139,6 +139,11 @@ def test_empty_parts(problems):
             "n.inputs.x: must be text (value true); put it in quotes: YAML reads on, off, yes and no as true and false",
         ),
         ("{model: m, replicas: 0}", "n.replicas: must be at least 1 (value 0); expected: Fewest replicas"),
+        ("{model: m, idempotent: false, retries: 1}", "n: remove retries: the node is not idempotent"),
+        ("{model: m, hedge: true, replicas: 1}", "n: `hedge` asks a second replica"),
+        ("{call: 'a:b', sequences: {}, cache: {}}", "n: remove cache: a call that changes state is made once"),
+        ("{model: m, fallback: {}}", "n.fallback: give exactly one of constant, call and model"),
+        ("{model: m, cache: {ttl_s: 0}}", "n.cache.ttl_s: must be more than 0"),
         (
             "{model: m, replicas: {min: 3, max: 1}}",
             'n.replicas: min 3 is greater than max 1 (value {"max": 1, "min": 3}); '
