@@ -10,7 +10,7 @@ from configs.documents import Document, Path_, read_document
 from configs.graph import Callable_, Replicas
 from configs.problems import Problem
 from configs.ray_serve import ServeConfig
-from configs.translate import translate
+from configs.translate import HTTP_URL, translate
 
 IMPORT_PATH = "deployments.app:build"
 """Ray's `import_path` of our application."""
@@ -40,7 +40,7 @@ class TracingArgs(BaseModel):
     )
     endpoint: str | None = Field(
         None,
-        pattern="^https?://.",
+        pattern=HTTP_URL,
         description="URL that `otlp` posts to; without it `http://localhost:4318/v1/traces`.",
     )
     sample: float = Field(

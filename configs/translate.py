@@ -197,7 +197,11 @@ def _pattern(annotated: Any) -> str:
     )
 
 
+HTTP_URL = "^https?://."
+"""Pattern of a URL that one can post to."""
+
 _PATTERNS = {
+    HTTP_URL: "a URL that begins with http:// or https://",
     NODE_NAME: "a name of letters, digits and _ that does not start with a digit",
     GRAPH_NAME: "a name of letters, digits, _ and - that starts with a letter",
     _pattern(Reference): "a graph input (`image`) or a node's output (`scale.x`)",

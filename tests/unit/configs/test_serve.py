@@ -223,6 +223,22 @@ def test_root_is_the_working_directory_if_it_has_the_graphs_else_the_checkout(tm
     assert find_root("sub", ["g.yaml"]) == tmp_path / "sub"
 
 
+@pytest.mark.parametrize(
+    ("tracing", "problem"),
+    [
+        ("{exporter: otlp, endpoint: 'http://127.0.0.1:4318/v1/traces', sample: 1}", ""),
+        ("{exporter: jaeger}", 'tracing.exporter: must be one of `otlp`, `console` (value "jaeger")'),
+        ("{sample: 0.5}", "tracing.exporter: is missing"),
+        ("{exporter: otlp, sample: 2}", "tracing.sample: must be at most 1 (value 2)"),
+        ("{exporter: otlp, endpoint: 'collector:4318'}", "tracing.endpoint: must be a URL that begins with http"),
+        ("{exporter: otlp, ratio: 1}", "tracing.ratio: unknown key `ratio`"),
+    ],
+)
+def test_where_spans_go(lint, tracing, problem):
+    found = lint(app(args=f"{{graphs: [configs/digits.yaml], tracing: {tracing}}}"))
+    assert problem in "\n".join(found) if problem else not found
+
+
 def test_app_args_defaults():
     args = AppArgs(graphs=["g.yaml"])
     assert (args.profile, args.gateway.replicas.min, args.gateway.replicas.max) == ("auto", 1, 1)
