@@ -19,8 +19,11 @@ from graphs.terms import UNHURRIED, Terms
 
 logger = logging.getLogger(LOGGER)
 
-TRIES = 3
+TRIES = 8
 """Calls of a stage for the same rows, while none reached a replica. What one held when it died is sent once more."""
+FIRST_PAUSE_S = 0.05
+"""Before the second try; twice as long before each further one. All of them take the seconds until Serve knows that a
+replica is gone, and another one is there."""
 _NOT_REACHED = "failed to connect"
 """In the words of gRPC when a replica that is gone was never asked."""
 MESSAGE_BYTES = 3 << 20
@@ -101,7 +104,7 @@ class StageCall:
         lost = False
         for attempt in range(TRIES):
             if attempt:
-                await asyncio.sleep(0.05 * attempt)
+                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
                 answer = await (self._call_apart if lost else self._call)(rows, count, terms)
             except grpc.aio.AioRpcError as error:

@@ -138,11 +138,11 @@ async def test_after_the_last_try_the_reason_is_told_at_once(monkeypatch: pytest
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    call = StageCall("n", in_turn(GONE, GONE, Unavailable("shutting down")))
+    call = StageCall("n", in_turn(*[GONE] * 7, Unavailable("shutting down")))
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    with pytest.raises(Unavailable, match=r"node n: no replica answered in 3 tries .shutting down"):
+    with pytest.raises(Unavailable, match=r"node n: no replica answered in 8 tries .shutting down"):
         await call(ONE, 1)
-    assert [seconds for seconds in slept if seconds] == [0.05, 0.1]
+    assert [seconds for seconds in slept if seconds] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
 
 
 async def test_a_nodes_own_error_is_not_tried_again() -> None:
