@@ -14,6 +14,7 @@ import yaml
 import graphs.nodes
 from configs.graph import CallNode, EnsembleNode, SwitchNode, node_class
 from graphs.callables import import_callable
+from graphs.sequences import STATES
 
 TEXT = (Path(__file__).parents[3] / "docs" / "writing-nodes.md").read_text(encoding="utf-8")
 
@@ -33,7 +34,7 @@ def my_nodes() -> Iterator[ModuleType]:
 
 def test_sessions_give_what_they_show(my_nodes: ModuleType) -> None:
     sessions = blocks("pycon")
-    assert len(sessions) == 6
+    assert len(sessions) == 8
     flags = doctest.IGNORE_EXCEPTION_DETAIL
     for number, session in enumerate(sessions):
         test = doctest.DocTestParser().get_doctest(session, dict(my_nodes.__dict__), f"session {number}", None, 0)
@@ -44,12 +45,13 @@ def test_sessions_give_what_they_show(my_nodes: ModuleType) -> None:
 
 def test_nodes_in_yaml_are_what_the_schema_and_the_code_take(my_nodes: ModuleType) -> None:
     nodes = {name: fields for block in blocks("yaml") for name, fields in yaml.safe_load(block).items()}
-    assert len(nodes) == 9
+    assert len(nodes) == 11
     for name, fields in nodes.items():
         node = node_class(fields).model_validate(fields)
         match node:
             case CallNode():
-                problems = import_callable(node.call).problems(node.inputs, node.with_)
+                states = {STATES: ()} if node.sequences else {}
+                problems = import_callable(node.call).problems({**node.inputs, **states}, node.with_)
             case SwitchNode():
                 problems = import_callable(node.switch).problems(node.inputs, node.with_)
             case EnsembleNode():
