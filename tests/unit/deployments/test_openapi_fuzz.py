@@ -54,6 +54,7 @@ def door() -> HttpDoor:
     return HttpDoor(answering, "millrace", "1", MAX_BYTES)
 
 
+@pytest.mark.timeout(7200)  # for long runs
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_every_answer_is_one_that_the_document_describes(
     door: HttpDoor, mode: schemathesis.GenerationMode, pytestconfig: pytest.Config, caplog: pytest.LogCaptureFixture
