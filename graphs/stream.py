@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from configs.errors import MillraceError, NodeError
@@ -15,14 +17,14 @@ _END = object()
 async def stream(instance: Instance, rows: Rows) -> AsyncGenerator[Rows]:
     """The outputs that the node yields, one after another; each has rows of its own number.
 
-    A plain generator runs in threads, step by step, so that it may block. Whoever stops listening closes the generator.
+    A plain generator runs in a thread of its own, so that it may block. Whoever stops listening closes the generator.
 
     Raises:
         InvalidInput: the node refused the rows.
         NodeError: it failed, or yielded something that is not its outputs.
     """
     generator = instance.call(rows)
-    steps = generator if isinstance(generator, AsyncGenerator) else _in_threads(generator)
+    steps = generator if isinstance(generator, AsyncGenerator) else _in_a_thread(generator)
     try:
         async for outputs in steps:
             yield checked(instance, outputs, None)
@@ -34,9 +36,16 @@ async def stream(instance: Instance, rows: Rows) -> AsyncGenerator[Rows]:
         await steps.aclose()
 
 
-async def _in_threads(generator: Generator[Any, None, None]) -> AsyncGenerator[Any, None]:
+async def _in_a_thread(generator: Generator[Any, None, None]) -> AsyncGenerator[Any, None]:
+    loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, "millrace-stream")
     try:
-        while (outputs := await asyncio.to_thread(next, generator, _END)) is not _END:
+        while (outputs := await loop.run_in_executor(thread, copy_context().run, next, generator, _END)) is not _END:
             yield outputs
+    except asyncio.CancelledError:  # the step under way cannot be interrupted: nobody waits until it is closed
+        thread.submit(generator.close)
+        raise
+    except GeneratorExit:
+        await loop.run_in_executor(thread, generator.close)
+        raise
     finally:
-        await asyncio.to_thread(generator.close)
+        thread.shutdown(wait=False)
