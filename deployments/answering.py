@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from configs.errors import MillraceError, NodeError, NotFound
+from configs.errors import DeadlineExceeded, MillraceError, NodeError, NotFound
 from configs.tensors import Datatype, Rows
 from deployments import spans
 from deployments.protocols.binary import as_bytes
@@ -92,13 +93,27 @@ class Answering:
         """Requests of one sequence wait for each other."""
         if terms.sequence is None:
             return _NO_WAIT
-        return self._turns.setdefault((service.name, terms.sequence.id), asyncio.Lock())
+        return _in_time(self._turns.setdefault((service.name, terms.sequence.id), asyncio.Lock()), terms)
 
     def _answered(self, service: GraphService, request: InferRequest, outputs: Rows, trace: Trace) -> Answered:
         if trace.events:
             self.recorder.happened(service.name, trace.events)
         wanted = outputs if request.outputs is None else [name for name, _ in request.outputs]
         return Answered({name: _writable(name, outputs[name]) for name in wanted}, trace.nodes)
+
+
+@asynccontextmanager
+async def _in_time(turn: asyncio.Lock, terms: Terms) -> AsyncIterator[None]:
+    """Holds the lock; who does not get it by the deadline waits no longer."""
+    try:
+        async with asyncio.timeout(None if terms.deadline == math.inf else terms.left_s):
+            await turn.acquire()
+    except TimeoutError:
+        raise DeadlineExceeded("the deadline passed before the sequence's earlier requests were answered") from None
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 @contextmanager

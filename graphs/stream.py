@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from configs.errors import MillraceError, NodeError
@@ -38,8 +38,12 @@ async def stream(instance: Instance, rows: Rows) -> AsyncGenerator[Rows]:
 
 async def _in_a_thread(generator: Generator[Any, None, None]) -> AsyncGenerator[Any, None]:
     loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, "millrace-stream")
+
+    def step(context: Context) -> Any:
+        return context.run(lambda: next(generator, _END))
+
     try:
-        while (outputs := await loop.run_in_executor(thread, copy_context().run, next, generator, _END)) is not _END:
+        while (outputs := await loop.run_in_executor(thread, step, copy_context())) is not _END:
             yield outputs
     except asyncio.CancelledError:  # the step under way cannot be interrupted: nobody waits until it is closed
         thread.submit(generator.close)

@@ -14,6 +14,9 @@ TIMEOUT_HEADER = "x-request-timeout-seconds"
 LEAST_URGENT = 100
 """Largest priority."""
 
+LONGEST_ID = 128
+"""Characters of a sequence's id, as in Triton: ids are kept as long as their sequences are open."""
+
 _READ = frozenset(("timeout", "priority", "sequence_id"))
 """Parameters that make terms; a request with none of them, as most are, costs no more than this look."""
 
@@ -64,6 +67,8 @@ def _sequence(parameters: Mapping[str, Parameter]) -> Sequence | None:
         raise InvalidInput(f"parameter `sequence_id` is {shown(identifier)}, expected a whole number or a text")
     if not identifier:
         return None
+    if isinstance(identifier, str) and len(identifier) > LONGEST_ID:
+        raise InvalidInput(f"parameter `sequence_id` has {len(identifier)} characters; send at most {LONGEST_ID}")
     return Sequence(identifier, _boolean(parameters, "sequence_start"), _boolean(parameters, "sequence_end"))
 
 

@@ -41,7 +41,8 @@ async def test_a_deadline_passes_while_a_generator_blocks() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await node.listen()
-    assert node.blocks.is_set() and not node.closed.is_set()
+    assert node.blocks.is_set()
+    assert not node.closed.is_set()
     node.go.set()
     assert await asyncio.to_thread(node.closed.wait, 5)
 
@@ -61,4 +62,5 @@ async def test_who_stops_listening_between_two_answers_closes_the_generator() ->
     node = Blocking()
     async with aclosing(stream(node.instance, ROWS)) as answers:
         assert (await anext(answers))["x"] is ROWS["x"]
-    assert node.closed.is_set() and not node.blocks.is_set()
+    assert node.closed.is_set()
+    assert not node.blocks.is_set()
