@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -15,6 +16,7 @@ from configs.tensors import Rows
 from deployments.settings import LOGGER
 from deployments.spans import carried_out
 from graphs.batcher import BatchTiming
+from graphs.sequences import Sequence
 from graphs.terms import UNHURRIED, Terms
 
 logger = logging.getLogger(LOGGER)
@@ -68,6 +70,8 @@ class StageCall:
         )
 
     async def _send_parts(self, rows: Rows, count: int, size: int, terms: Terms) -> Answer:
+        if terms.sequence is not None:
+            return await self._send_in_order(rows, count, size, terms, terms.sequence)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -77,6 +81,15 @@ class StageCall:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return self._joined([task.result() for task in tasks])
+
+    async def _send_in_order(self, rows: Rows, count: int, size: int, terms: Terms, sequence: Sequence) -> Answer:
+        """One part after another: together they would meet a state that others of them change, or begin anew."""
+        parts = []
+        for start in range(0, count, size):
+            end = min(start + size, count)
+            own = replace(sequence, start=sequence.start and start == 0, end=sequence.end and end == count)
+            parts.append(await self._send_part(rows, start, end, replace(terms, sequence=own)))
+        return self._joined(parts)
 
     async def _send_part(self, rows: Rows, start: int, end: int, terms: Terms) -> Answer:
         try:
@@ -89,7 +102,7 @@ class StageCall:
         try:
             outputs, timing = await self._answer(rows, count, terms)
         except grpc.aio.AioRpcError as error:
-            if count > 1:
+            if count > 1 and terms.sequence is None:  # else the state may have changed already
                 return await self._send_parts(rows, count, (count + 1) // 2, terms)
             raise TooLarge(
                 f"node {self._node}: a row of {_bytes(rows)} bytes, or its answer, does not fit into a message between "

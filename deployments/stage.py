@@ -20,7 +20,7 @@ from graphs.batcher import CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
 from graphs.segment import timed_call
-from graphs.sequences import STATES, Sequence, SequenceStates
+from graphs.sequences import STATES, Sequence, SequenceStates, restoring
 from graphs.terms import DEFAULT_PRIORITY, Terms
 from servables.base import LoadOptions
 
@@ -100,8 +100,12 @@ class Stage:
         self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
         sequences = getattr(spec.node.config, "sequences", None)
         self._states = SequenceStates(sequences.idle_s, sequences.max_open) if sequences else None
+        call = timed_call(self._instance)
         self._batcher: Batcher[str] = Batcher(
-            timed_call(self._instance), spec.batch, spec.node.name, None if spec.gpus else CPU_BATCH_BYTES
+            restoring(call) if sequences else call,
+            spec.batch,
+            spec.node.name,
+            None if spec.gpus else CPU_BATCH_BYTES,
         )
 
     async def run(
@@ -136,6 +140,8 @@ class Stage:
         except MillraceError as error:
             failed(error, error.grpc_code)
             return error
+        if self._states is not None:
+            self._states.answered(sequence)
         if self._tracing is not None:
             computed(timing, self._instance.version)
         return outputs, timing

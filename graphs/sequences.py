@@ -3,13 +3,18 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from configs.errors import InvalidInput, Overloaded
+from configs.tensors import Rows
 
 STATES = "states"
 """Name of the argument under which a stateful node gets one dictionary a row."""
+
+Call = Callable[[Rows, int], tuple[Rows, dict[str, float]]]
+"""A batcher's call: named arrays and their rows in, outputs and seconds by node out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,7 @@ class Sequence:
     start: bool = False
     """Whether the request is the first: what was remembered under the id is forgotten."""
     end: bool = False
-    """Whether the request is the last: its state is forgotten after it."""
+    """Whether the request is the last: its state is forgotten once it is answered."""
 
 
 class SequenceStates:
@@ -60,9 +65,13 @@ class SequenceStates:
                 f"sequence {str(sequence.id)[:100]!r} is not open: it ended, was idle for {self._idle_s:g} s, or its "
                 f"process ended; begin it with `sequence_start: true`"
             )
-        if not sequence.end:
-            self._open[sequence.id] = (self._clock() + self._idle_s, state)
+        self._open[sequence.id] = (self._clock() + self._idle_s, state)
         return state
+
+    def answered(self, sequence: Sequence | None) -> None:
+        """A request has its answer. Only now a last one ends its sequence: one that was refused may come again."""
+        if sequence is not None and sequence.end:
+            self._open.pop(sequence.id, None)
 
     def _expire(self) -> None:
         now = self._clock()
@@ -73,3 +82,26 @@ class SequenceStates:
         if len(self._open) >= self._most:
             until = next(iter(self._open.values()))[0] - self._clock()
             raise Overloaded(f"{self._most} sequences are open, as many as may be; end some of them", until)
+
+
+def restoring(call: Call) -> Call:
+    """The call of a stateful node, which leaves the states of several requests as they were if it fails.
+
+    The batcher then calls again without those to blame, and what the others' rows did to their states must not be done
+    twice. Requests whose states cannot be copied cannot share a call: that fails, so each is called alone.
+    """
+
+    def restored(rows: Rows, count: int) -> tuple[Rows, dict[str, float]]:
+        states = {id(state): state for state in rows[STATES]}.values()
+        if len(states) == 1:
+            return call(rows, count)
+        before = [deepcopy(state) for state in states]
+        try:
+            return call(rows, count)
+        except BaseException:
+            for state, was in zip(states, before, strict=True):
+                state.clear()
+                state.update(was)
+            raise
+
+    return restored

@@ -14,6 +14,8 @@ from configs.errors import InvalidInput, MillraceError, NodeError, RowErrors, To
 from configs.tensors import Rows
 from deployments.hop import Answer, StageCall
 from graphs.batcher import BatchTiming
+from graphs.sequences import Sequence
+from graphs.terms import Terms
 
 RAY_LIMIT = 4 << 20
 TIMING = BatchTiming(0.5, 0.25, {"n": 2.0}, 4)
@@ -212,3 +214,23 @@ async def test_parts_whose_outputs_do_not_fit_together_are_the_nodes_error() -> 
     handle = Handle(lambda rows, count: ({"y": np.zeros((count, next(widths)))}, TIMING))
     with pytest.raises(NodeError, match=r"node n gave outputs that differ .* send fewer rows"):
         await StageCall("n", handle)({"x": np.zeros((2, 3 << 20), np.uint8)}, 2)
+
+
+async def test_parts_of_a_sequence_go_one_after_another_and_only_the_first_begins_it() -> None:
+    told: list[object] = []
+
+    class Told(Handle):
+        def remote(
+            self, rows: Rows, count: int, left_s: float, priority: int, sequence: object, carried: object
+        ) -> Awaitable[Answer | MillraceError]:
+            told.append(sequence)
+            return super().remote(rows, count, left_s, priority, sequence, carried)
+
+    handle = Told(echo)
+    rows: Rows = {"x": np.arange(3 << 20, dtype=np.float32).reshape(12, -1)}
+    outputs, _ = await StageCall("n", handle)(rows, 12, Terms(sequence=Sequence(7, start=True, end=True)))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(outputs["x"], rows["x"])
+    assert handle.most_running == 1
+    first, *middle, last = told
+    assert (first, last) == (Sequence(7, start=True), Sequence(7, end=True))
+    assert set(middle) == {Sequence(7)}
