@@ -24,7 +24,10 @@ from configs.errors import ConfigError, MillraceError
 
 FOLDER = Path(__file__).parent
 CONNECTIONS = "1,32,512"
-WORKLOADS = "tiny,batchable,pipeline,tensor-json,tensor-binary"
+WORKLOADS = (
+    "tiny,batchable,pipeline,tensor-json,tensor-binary,grpc-tiny,grpc-tensor,"
+    "triton-http-tiny,triton-http-tensor,triton-grpc-tiny,triton-grpc-tensor"
+)
 SERVERS = ",".join(KINDS)
 ROUNDS = 3
 
@@ -34,7 +37,7 @@ out = Console(highlight=False, soft_wrap=True)
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often each server is started and measured.")] = ROUNDS,
     seconds: Annotated[int, typer.Option(min=1, help="Length of one timed run.")] = 4,
-    connections: Annotated[str, typer.Option(help="Requests in flight.")] = CONNECTIONS,
+    connections: Annotated[str, typer.Option(help="Requests in flight; some clients have a most.")] = CONNECTIONS,
     servers: Annotated[str, typer.Option(help="Servers to compare.")] = SERVERS,
     workloads: Annotated[str, typer.Option(help="What they serve.")] = WORKLOADS,
     quick: Annotated[bool, typer.Option("--quick", help="1 round of 3 s: tiny and pipeline, 32 connections.")] = False,
@@ -73,7 +76,7 @@ def _chosen(option: str, text: str, known: Iterable[str]) -> list[str]:
 def _line(run: Run) -> str:
     flag = f"  [red]errors: {run.errors}[/red]" if run.errors else ""
     return (
-        f"  {run.server:9} {run.workload:13} {run.connections:4} connections  {number(run.per_second):>7} requests/s"
+        f"  {run.server:9} {run.workload:18} {run.connections:4} connections  {number(run.per_second):>7} requests/s"
         f"  p50 {number(run.p50_ms)} ms  p99 {number(run.p99_ms)} ms  CPU {run.cpu_per_1000:.3f} s per 1,000{flag}"
     )
 

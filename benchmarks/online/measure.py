@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.online.clients import prepare
 from benchmarks.online.cpu import cpu_seconds, data_path, spent, wait_idle
 from benchmarks.online.launch import KINDS, Running, running
 from benchmarks.online.workloads import Post, Workload
-from benchmarks.online.wrk import run_wrk
 
 _WARM_UP_S = 1
 _WARM_UP_CONNECTIONS = 32
@@ -49,7 +49,7 @@ class Run:
     data_path_cpu_s: float
     """Of those processes alone that a request passes through."""
     errors: dict[str, int]
-    """Kind → count, as wrk names them; empty if every request was answered with 2xx."""
+    """Kind → count, as the load generator names them; empty if every request was answered with 2xx, or OK."""
 
     @property
     def cpu_per_1000(self) -> float:
@@ -71,31 +71,34 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Run]:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, plan.rounds + 1):
             for name in plan.servers:
+                workloads = [workload for workload in plan.workloads if workload.client.protocol in KINDS[name].speaks]
+                if not workloads:
+                    continue
                 say(f"round {number} of {plan.rounds}: starting {KINDS[name].title}")
                 started = time.monotonic()
-                with running(KINDS[name], plan.workloads) as server:
+                with running(KINDS[name], workloads) as server:
                     say(f"  answers all workloads rightly after {time.monotonic() - started:.0f} s")
-                    yield from _measure_server(plan, number, name, server, Path(folder), say)
+                    for workload in workloads:
+                        yield from _measure_workload(plan, number, name, server, workload, Path(folder), say)
 
 
-def _measure_server(
-    plan: Plan, number: int, name: str, server: Running, folder: Path, say: Callable[[str], None]
+def _measure_workload(
+    plan: Plan, number: int, name: str, server: Running, workload: Workload, folder: Path, say: Callable[[str], None]
 ) -> Iterator[Run]:
-    for workload in plan.workloads:
-        post = workload.post(server.kind.millrace)
-        body = folder / "body"
-        body.write_bytes(post.body)
-        run_wrk(server.url, post, body, _WARM_UP_CONNECTIONS, _WARM_UP_S)
-        for connections in plan.connections:
-            _drain(server, workload, say)
-            pids = server.family.members()
-            before = cpu_seconds(pids)
-            load = run_wrk(server.url, post, body, connections, _seconds(plan, connections, post))
-            after = cpu_seconds(pids)
-            cpu = spent(before, after, pids), spent(before, after, data_path(pids))
-            timed = (load.requests, load.per_second, load.p50_ms, load.p99_ms)
-            yield Run(number, name, workload.name, connections, *timed, *cpu, load.errors)
+    post = workload.post(server.kind.millrace)
+    run_client = prepare(workload, post, server.ports, folder)
+    [warm_up] = workload.connections([_WARM_UP_CONNECTIONS])
+    run_client(warm_up, _WARM_UP_S)
+    for connections in workload.connections(plan.connections):
         _drain(server, workload, say)
+        pids = server.family.members()
+        before = cpu_seconds(pids)
+        load = run_client(connections, _seconds(plan, connections, post))
+        after = cpu_seconds(pids)
+        cpu = spent(before, after, pids), spent(before, after, data_path(pids))
+        timed = (load.requests, load.per_second, load.p50_ms, load.p99_ms)
+        yield Run(number, name, workload.name, connections, *timed, *cpu, load.errors)
+    _drain(server, workload, say)
 
 
 def _seconds(plan: Plan, connections: int, post: Post) -> int:

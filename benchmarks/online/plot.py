@@ -10,20 +10,20 @@ from matplotlib.ticker import FuncFormatter
 from benchmarks.online import aims
 from benchmarks.online.launch import KINDS
 from benchmarks.online.report import number
-from benchmarks.online.summary import BASE, Key, Summary
+from benchmarks.online.summary import BASES, Key, Summary
 
 _COLOURS = {"fastapi": "#9aa5b1", "ray": "#f2b880", "ray-fast": "#d9772b", "millrace": "#1f6f8b"}
 
 
 def draw(summaries: Mapping[Key, Summary], path: Path) -> None:
-    """Write a PNG with one group of bars a workload at `aims.CONNECTIONS` connections, on a logarithmic scale."""
+    """Write a PNG, logarithmic: a group of bars a workload with an aim, at `aims.CONNECTIONS` connections."""
     ratios = {
         (workload, server): summary.ratio
         for (workload, connections, server), summary in summaries.items()
-        if connections == aims.CONNECTIONS and summary.ratio
+        if connections == aims.CONNECTIONS and summary.ratio and workload in aims.RATIO
     }
     workloads = list(dict.fromkeys(workload for workload, _ in ratios))
-    servers = [server for server in KINDS if server != BASE and any(server == drawn for _, drawn in ratios)]
+    servers = [server for server in KINDS if server not in BASES and any(server == drawn for _, drawn in ratios)]
     with mpl.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(11, 5.5), layout="constrained")
         axes = figure.subplots()
@@ -40,7 +40,7 @@ def draw(summaries: Mapping[Key, Summary], path: Path) -> None:
             axes.hlines(aims.RATIO[workload], group - 0.4, group + 0.4, "black", "dotted", label=label)
         axes.set_yscale("log")
         axes.margins(y=0.12)
-        axes.axhline(1, color=_COLOURS[BASE], label=KINDS[BASE].title, zorder=1.5)
+        axes.axhline(1, color=_COLOURS["fastapi"], label=KINDS["fastapi"].title, zorder=1.5)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xticks(range(len(workloads)), workloads)
         axes.set_ylabel("requests/s, FastAPI = 1")

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Mapping
 
 from benchmarks.online import aims
 from benchmarks.online.launch import KINDS
-from benchmarks.online.summary import Key, Summary
+from benchmarks.online.summary import BASES, Key, Summary
 
 _NOTE = """\
 Requests per second, latency and CPU time are medians over the rounds. A ratio is taken within each round, and the
 median of the ratios is shown. *CPU s* are seconds per 1,000 requests, of all the server's processes and of those
 alone that a request passes through (proxy and replicas). Where connections × time for a request is longer than a
 run, as for the JSON tensor at 512 connections (measured five times as long), latencies are those of the requests that
-were answered in time (– where there was none). How it is measured: [benchmarks/README.md](../README.md)."""
+were answered in time (– where there was none). Over gRPC, connections are calls in flight, and a bare grpc.aio server
+takes FastAPI's part. How it is measured: [benchmarks/README.md](../README.md)."""
 
 
 def render(machine: Mapping[str, str], rounds: int, seconds: int, summaries: Mapping[Key, Summary]) -> str:
@@ -20,7 +21,7 @@ def render(machine: Mapping[str, str], rounds: int, seconds: int, summaries: Map
     about = [f"- {name}: {value}" for name, value in machine.items()]
     about.append(f"- {rounds} alternating round{'s'[: rounds != 1]} of {seconds} s a run")
     parts = ["# Online serving", "\n".join(about), _NOTE]
-    if any(server == "millrace" for _, _, server in summaries):
+    if any(server == "millrace" and workload in aims.RATIO for workload, _, server in summaries):
         parts += ["## Millrace and its aims", aims_table(summaries)]
     for workload in dict.fromkeys(workload for workload, _, _ in summaries):
         parts += [f"## {workload}", workload_table(workload, summaries)]
@@ -51,7 +52,7 @@ def workload_table(workload: str, summaries: Mapping[Key, Summary]) -> str:
         "connections",
         "server",
         "requests/s",
-        "× FastAPI",
+        f"× {_base(workload, summaries)}",
         "p50 ms",
         "p99 ms",
         "CPU s",
@@ -88,6 +89,11 @@ def _sorted(workload: str, summaries: Mapping[Key, Summary]) -> list[tuple[Key, 
     order = list(KINDS)
     of_workload = [(key, summary) for key, summary in summaries.items() if key[0] == workload]
     return sorted(of_workload, key=lambda item: (item[0][1], order.index(item[0][2])))
+
+
+def _base(workload: str, summaries: Mapping[Key, Summary]) -> str:
+    found = [title for base, title in BASES.items() if any((key[0], key[2]) == (workload, base) for key in summaries)]
+    return found[0] if found else BASES["fastapi"]
 
 
 def _times(ratio: float | None) -> str:

@@ -1,13 +1,14 @@
-"""Medians over the rounds, and ratios to FastAPI within each round."""
+"""Medians over the rounds, and ratios to FastAPI (or what plays its part) within each round."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
 from benchmarks.online.measure import Run
 
-BASE = "fastapi"
+BASES = {"fastapi": "FastAPI", "grpc-aio": "grpc.aio"}
+"""The plain servers that others are compared with, and their names for short. A workload has one of them."""
 
 Key = tuple[str, int, str]
 """Workload, connections, server."""
@@ -25,9 +26,9 @@ class Summary(NamedTuple):
     cpu_per_1000: float
     data_path_cpu_per_1000: float
     ratio: float | None
-    """Median over the rounds of requests per second divided by FastAPI's in the same round; None without FastAPI."""
+    """Median over the rounds of requests per second divided by the base's in the same round; None without a base."""
     p50_above_ms: float | None
-    """Median over the rounds of p50 less FastAPI's in the same round."""
+    """Median over the rounds of p50 less the base's in the same round."""
     errors: int
 
 
@@ -36,7 +37,11 @@ def summarise(runs: Iterable[Run]) -> dict[Key, Summary]:
     groups: dict[Key, list[Run]] = {}
     for run in runs:
         groups.setdefault((run.workload, run.connections, run.server), []).append(run)
-    return {key: _summary(group, groups.get((key[0], key[1], BASE), [])) for key, group in groups.items()}
+    return {key: _summary(group, _base(groups, key)) for key, group in groups.items()}
+
+
+def _base(groups: Mapping[Key, list[Run]], key: Key) -> list[Run]:
+    return next((groups[(*key[:2], base)] for base in BASES if (*key[:2], base) in groups), [])
 
 
 def _summary(group: Sequence[Run], base: Sequence[Run]) -> Summary:

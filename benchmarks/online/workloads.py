@@ -1,23 +1,44 @@
 """What is sent, and what must come back: one request of each workload, for Millrace and for its peers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from benchmarks.online import networks, steps
+from benchmarks.online.answers import Arrays, check_answer
+from benchmarks.online.v2 import HEADER_LENGTH, MODEL_INFER, grpc_answer, grpc_infer, http_answer, http_infer
 
-TOLERANCE = 1e-5
-"""Largest difference between two servers' answers: rows are batched differently, so sums are ordered differently."""
-HEADER_LENGTH = "Inference-Header-Content-Length"
 
-Arrays = dict[str, np.ndarray]
+class Protocol(StrEnum):
+    """What a server must speak to take part."""
+
+    OWN = "own"
+    """HTTP in whatever form suits the server: JSON or a body of bytes."""
+    V2 = "v2"
+    """Open Inference Protocol v2 over HTTP."""
+    GRPC = "grpc"
+    """The same over gRPC."""
+
+
+class Client(Enum):
+    """What asks: its protocol, and how many requests it keeps in flight at most."""
+
+    WRK = Protocol.OWN, 10_000
+    GRPC = Protocol.GRPC, 32
+    TRITON_HTTP = Protocol.V2, 4
+    TRITON_GRPC = Protocol.GRPC, 4
+
+    def __init__(self, protocol: Protocol, most: int) -> None:
+        self.protocol = protocol
+        self.most = most
 
 
 class Post(NamedTuple):
-    """One request."""
+    """One request. Over gRPC the path is the method's, and the body the message."""
 
     path: str
     body: bytes
@@ -35,34 +56,52 @@ class Workload(NamedTuple):
     graph: str
     """Millrace's graph."""
     binary: bool
-    """The tensor travels as bytes: to Millrace in the v2 protocol, to the peers as the whole body."""
+    """The tensor travels as bytes: over HTTP to Millrace in the v2 protocol, to the peers as the whole body."""
+    client: Client = Client.WRK
+
+    def connections(self, counts: Iterable[int]) -> list[int]:
+        """Those of these numbers of requests in flight that the client can; in place of larger ones its most."""
+        return list(dict.fromkeys(min(count, self.client.most) for count in counts))
 
     def post(self, millrace: bool) -> Post:
         """The request for Millrace, or for a peer."""
+        match self.client.protocol:
+            case Protocol.GRPC:
+                return Post(MODEL_INFER, grpc_infer(self.graph, self.x), {})
+            case Protocol.V2:
+                return self._v2_post()
+            case Protocol.OWN:
+                return self._v2_post() if millrace and self.binary else self._own_post(millrace)
+
+    def _own_post(self, millrace: bool) -> Post:
         path = f"/{self.graph}" if millrace else f"/{self.name}"
         if not self.binary:
             body = json.dumps({"x": self.x.tolist()}, separators=(",", ":")).encode()
             return Post(path, body, {"Content-Type": "application/json"})
-        if not millrace:
-            return Post(path, self.x.tobytes(), {"Content-Type": "application/octet-stream"})
-        header = _v2_header(self.x)
-        headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(header))}
-        return Post(f"/v2/models/{self.graph}/infer", header + self.x.tobytes(), headers)
+        return Post(path, self.x.tobytes(), {"Content-Type": "application/octet-stream"})
+
+    def _v2_post(self) -> Post:
+        body, header_length = http_infer(self.x, self.binary)
+        headers = {"Content-Type": "application/octet-stream" if self.binary else "application/json"}
+        if header_length is not None:
+            headers[HEADER_LENGTH] = str(header_length)
+        return Post(f"/v2/models/{self.graph}/infer", body, headers)
 
     def check(self, body: bytes, header_length: str | None) -> None:
-        """Raise ValueError unless this is the right answer, within `TOLERANCE`; labels must be equal.
+        """Raise ValueError unless this is the right answer, within `answers.TOLERANCE`; labels must be equal.
 
         Args:
-            body: what came back.
+            body: what came back; over gRPC the message.
             header_length: the value of its header `HEADER_LENGTH`, if it has one.
         """
-        given = _decode(body, header_length)
-        for name, expected in self.answer.items():
-            if name not in given or given[name].shape != expected.shape:
-                raise ValueError(f"{self.name}: output {name} is missing or has another shape in {body[:200]!r}")
-            difference = float(np.abs(given[name] - expected).max())
-            if not difference <= TOLERANCE:
-                raise ValueError(f"{self.name}: output {name} is off by {difference}, more than {TOLERANCE}")
+        check_answer(self.name, self._decode(body, header_length), self.answer)
+
+    def _decode(self, body: bytes, header_length: str | None) -> Arrays:
+        if self.client.protocol is Protocol.GRPC:
+            return grpc_answer(body)
+        if self.client.protocol is Protocol.V2 or header_length is not None:
+            return http_answer(body, header_length)
+        return {name: np.asarray(value) for name, value in json.loads(body).items()}
 
 
 def make_workloads() -> dict[str, Workload]:
@@ -75,12 +114,19 @@ def make_workloads() -> dict[str, Workload]:
     scaled = steps.normalise(row)
     label, score = steps.top_k(np.mean([_run(member, scaled) for member in members], axis=0))
     mean = {"mean": steps.mean(image)}
+    y = {"y": _run(networks.tiny(), small)}
     workloads = [
-        Workload("tiny", small, {"y": _run(networks.tiny(), small)}, "tiny", False),
+        Workload("tiny", small, y, "tiny", False),
         Workload("batchable", row, {"y": _run(members[0], row)}, "batchable", False),
         Workload("pipeline", row, {"label": label, "score": score}, "pipeline", False),
         Workload("tensor-json", image, mean, "tensor", False),
         Workload("tensor-binary", image, mean, "tensor", True),
+        Workload("grpc-tiny", small, y, "tiny", True, Client.GRPC),
+        Workload("grpc-tensor", image, mean, "tensor", True, Client.GRPC),
+        Workload("triton-http-tiny", small, y, "tiny", False, Client.TRITON_HTTP),
+        Workload("triton-http-tensor", image, mean, "tensor", True, Client.TRITON_HTTP),
+        Workload("triton-grpc-tiny", small, y, "tiny", True, Client.TRITON_GRPC),
+        Workload("triton-grpc-tensor", image, mean, "tensor", True, Client.TRITON_GRPC),
     ]
     return {workload.name: workload for workload in workloads}
 
@@ -89,21 +135,3 @@ def _run(network: Callable[[torch.Tensor], torch.Tensor], x: np.ndarray) -> np.n
     with torch.inference_mode():
         y: np.ndarray = network(torch.from_numpy(x)).numpy()
     return y
-
-
-def _v2_header(x: np.ndarray) -> bytes:
-    """The JSON in front of the tensor; the answer is wanted as bytes too (v2, "Binary Tensor Data Extension")."""
-    tensor = {"name": "x", "datatype": "FP32", "shape": x.shape, "parameters": {"binary_data_size": x.nbytes}}
-    return json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-
-
-def _decode(body: bytes, header_length: str | None) -> Arrays:
-    if header_length is None:
-        return {name: np.asarray(value) for name, value in json.loads(body).items()}
-    at = int(header_length)
-    given: Arrays = {}
-    for output in json.loads(body[:at])["outputs"]:
-        size = output["parameters"]["binary_data_size"]
-        given[output["name"]] = np.frombuffer(body[at : at + size], np.float32).reshape(output["shape"])
-        at += size
-    return given

@@ -7,6 +7,7 @@ import torch
 from fastapi import FastAPI, Request
 
 from benchmarks.online import networks, steps
+from benchmarks.online.servers import fastapi_v2
 
 torch.set_num_threads(1)
 
@@ -50,3 +51,6 @@ def _run(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         y: np.ndarray = network(torch.from_numpy(x)).numpy()
     return y
+
+
+app.include_router(fastapi_v2.router)

