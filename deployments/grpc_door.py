@@ -17,6 +17,7 @@ from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, 
 from deployments.grpc_infer_stream import InferStream
 from deployments.grpc_standard import StandardCalls
 from deployments.grpc_stream import interleave
+from deployments.large import off_loop, size_of
 from deployments.protocols import classification, model_config, repository, v2_grpc, v2_proto
 from deployments.protocols.terms import terms_of
 
@@ -115,10 +116,11 @@ class GrpcDoor(StandardCalls):
             proto = v2_grpc.parse_infer(request)
             service = self.answering.service(proto.model_name, proto.model_version)
             graph = service.name
-            asked = v2_grpc.decode_infer(proto, service.signature)
+            asked = await off_loop(len(request), v2_grpc.decode_infer, proto, service.signature)
             terms = terms_of(asked.parameters, time_left(grpc_context))
             answer = await self.answering.infer(service, asked, terms)
-            reply = v2_grpc.encode_infer(asked, answer.outputs, graph, GRAPH_VERSION)
+            outputs = answer.outputs
+            reply = await off_loop(size_of(outputs), v2_grpc.encode_infer, asked, outputs, graph, GRAPH_VERSION)
         except MillraceError as error:
             watch.failed(graph, error, error.grpc_code)
             raise

@@ -16,6 +16,7 @@ from configs.errors import MillraceError
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
 from deployments.grpc_edge import PROTOCOL, check_size, time_left, unforeseen
 from deployments.grpc_stream import Begun
+from deployments.large import off_loop, size_of
 from deployments.protocols import v2_grpc
 from deployments.protocols.request import InferRequest
 from deployments.protocols.terms import terms_of
@@ -48,24 +49,24 @@ class InferStream:
         self._context = context
         self._started = time.monotonic()
 
-    def begin(self, message: bytes) -> Begun[Message]:
+    async def begin(self, message: bytes) -> Begun[Message]:
         """Read a request and find its graph. Each request has a span of its own, below the stream's caller's."""
         tracing = self._answering.tracing
         if tracing is None:
-            return self._begin(message)
+            return await self._begin(message)
         span = tracing.request(carried_in(self._context.invocation_metadata()), PROTOCOL)
         with current(span):
-            begun = self._begin(message)
+            begun = await self._begin(message)
         return Begun(Following(span, begun.answers), begun.in_turn)
 
-    def _begin(self, message: bytes) -> Begun[Message]:
+    async def _begin(self, message: bytes) -> Begun[Message]:
         watch, graph, proto = Stopwatch.start(self._answering.recorder, PROTOCOL), "", None
         try:
             check_size(message, self._most_bytes)
             proto = v2_grpc.parse_infer(message)
             service = self._answering.service(proto.model_name, proto.model_version)
             graph = service.name
-            request = v2_grpc.decode_infer(proto, service.signature)
+            request = await off_loop(len(message), v2_grpc.decode_infer, proto, service.signature)
             terms = terms_of(request.parameters, self._time_left())
         except MillraceError as error:
             watch.failed(graph, error, error.grpc_code)
@@ -90,8 +91,9 @@ class InferStream:
             async with aclosing(answers):
                 async for answer in answers:
                     nodes += answer.nodes
-                    response = ModelStreamInferResponse()
-                    v2_grpc.encode_infer(request, answer.outputs, service.name, GRAPH_VERSION, response.infer_response)
+                    response, outputs = ModelStreamInferResponse(), answer.outputs
+                    filled = (service.name, GRAPH_VERSION, response.infer_response)
+                    await off_loop(size_of(outputs), v2_grpc.encode_infer, request, outputs, *filled)
                     yield _final(response, not decoupled)
             watch.answered(service.name, nodes, request.row_count)
             if decoupled and request.parameters.get(EMPTY_FINAL) is True:

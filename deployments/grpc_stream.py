@@ -1,7 +1,7 @@
 """Several requests of one stream at the same time: their answers leave as they come, each request's in order."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,8 +23,11 @@ class Begun(Generic[T]):
     """Whether its answers wait for those of earlier requests in turn, as Triton's do for models with one answer."""
 
 
+Begin = Callable[[bytes], Awaitable[Begun[T]]]
+
+
 class _Interleaved(Generic[T]):
-    def __init__(self, begin: Callable[[bytes], Begun[T]]) -> None:
+    def __init__(self, begin: Begin[T]) -> None:
         self._begin = begin
         self.answers: asyncio.Queue[T | None] = asyncio.Queue()
         self.room = asyncio.Semaphore(MOST_UNSENT)
@@ -38,7 +41,7 @@ class _Interleaved(Generic[T]):
             async with asyncio.TaskGroup() as group:
                 async for request in requests:
                     await self._slots.acquire()
-                    begun = self._begin(request)
+                    begun = await self._begin(request)
                     if begun.in_turn:
                         done = asyncio.Event()
                         group.create_task(self._answer(begun.answers, before, done))
@@ -63,11 +66,11 @@ class _Interleaved(Generic[T]):
             self._slots.release()
 
 
-async def interleave(requests: AsyncIterator[bytes], begin: Callable[[bytes], Begun[T]]) -> AsyncGenerator[T, None]:
+async def interleave(requests: AsyncIterator[bytes], begin: Begin[T]) -> AsyncGenerator[T, None]:
     """Answers to the requests of a stream. Closing this generator cancels what is under way.
 
     Args:
-        begin: reads a request. Neither it nor the answers may raise: an error is an answer.
+        begin: reads a request, before the next is taken. Neither it nor the answers may raise: an error is an answer.
     """
     work = _Interleaved(begin)
     reader = asyncio.create_task(work.read(requests))

@@ -13,7 +13,6 @@ from fastapi import APIRouter
 from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge
 from deployments.answering import Answering, Stopwatch, internal_error
 from deployments.departures import UNWATCHED, ClientLeft, DepartureWatch
-from deployments.http_infer import LARGE, off_loop
 from deployments.http_messages import (
     PLAIN,
     PREDICT,
@@ -27,6 +26,7 @@ from deployments.http_messages import (
 from deployments.http_plain import docs_routes, plain_routes
 from deployments.http_predict import predict_routes
 from deployments.http_v2 import v2_routes
+from deployments.large import LARGE, off_loop
 from deployments.protocols import compression, repository
 from deployments.routers import check_path, mounted
 from deployments.settings import LOGGER

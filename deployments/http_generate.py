@@ -7,9 +7,10 @@ from contextlib import aclosing
 from configs.errors import MillraceError
 from configs.tensors import Rows
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch, internal_error
-from deployments.http_infer import infer_handler, off_loop, size_of, terms
+from deployments.http_infer import infer_handler, terms
 from deployments.http_messages import JSON, V2, EventStream, Handler, Headers, Request, Route
 from deployments.http_tracing import traced
+from deployments.large import off_loop, size_of
 from deployments.protocols import generate
 from deployments.protocols.request import InferRequest
 from deployments.protocols.v2_json import error_body

@@ -1,27 +1,21 @@
 """What every HTTP route that runs a graph does: decode, run on its terms, encode, count."""
 
 import asyncio
-from collections.abc import Callable
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 from configs.errors import MillraceError
 from configs.tensors import Rows
 from deployments.answering import Answering, Stopwatch
 from deployments.http_messages import Handler, Headers, Request, Response
 from deployments.http_tracing import traced
+from deployments.large import LARGE, size_of
 from deployments.protocols.request import InferRequest
 from deployments.protocols.terms import TIMEOUT_HEADER, terms_of, timeout_header
 from deployments.service import GraphService
 from graphs.terms import Terms
 from monitoring.server_timing import server_timing
 
-LARGE = 4 << 20
-"""Bytes above which a body is read, or an answer written, in a thread."""
-
 _TIMEOUT = TIMEOUT_HEADER.encode()
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Codec(Protocol):
@@ -69,20 +63,3 @@ def terms(http: Request, request: InferRequest) -> Terms:
     """The request's deadline and priority. Raises InvalidInput for values that are neither."""
     header = http.headers.get(_TIMEOUT)
     return terms_of(request.parameters, None if header is None else timeout_header(header.decode("latin-1")))
-
-
-async def off_loop(size: int, codec: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the codec gives; from a thread if it has so many bytes to read or write that other requests would wait."""
-    if size <= LARGE:
-        return codec(*args, **kwargs)
-    return await asyncio.to_thread(codec, *args, **kwargs)
-
-
-def size_of(outputs: Rows) -> int:
-    """Bytes of the tensors, roughly."""
-    size = 0
-    for array in outputs.values():
-        size += array.nbytes
-        if array.dtype.kind == "O" and size <= LARGE:
-            size += sum(map(len, array.flat))
-    return size

@@ -1,7 +1,8 @@
 """ModelStreamInfer: requests of a stream at the same time, their answers, their errors, their end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from configs.errors import NodeError
-from deployments import grpc_stream
+from deployments import grpc_stream, large
 from deployments.answering import Answered, Answering
+from deployments.protocols import v2_grpc
 from deployments.protocols import v2_proto as v2
 from deployments.service import GraphService
 from graphs.terms import UNHURRIED, Terms
@@ -187,7 +189,7 @@ async def test_a_stream_is_not_read_ahead_without_end(monkeypatch: pytest.Monkey
 async def test_a_slow_reader_holds_up_its_graph() -> None:
     made = 0
 
-    async def counted(times: int) -> AsyncIterator[int]:
+    async def counted(times: int) -> AsyncGenerator[int, None]:
         nonlocal made
         for number in range(times):
             made += 1
@@ -196,9 +198,35 @@ async def test_a_slow_reader_holds_up_its_graph() -> None:
     async def one() -> AsyncIterator[bytes]:
         yield b""
 
-    answers = grpc_stream.interleave(one(), lambda _: grpc_stream.Begun(counted(100), False))  # type: ignore[arg-type]
+    async def begin(_: bytes) -> grpc_stream.Begun[int]:
+        return grpc_stream.Begun(counted(100), False)
+
+    answers = grpc_stream.interleave(one(), begin)
     assert await anext(answers) == 0
     for _ in range(200):
         await asyncio.sleep(0)
     assert made <= grpc_stream.MOST_UNSENT + 1
     assert [answer async for answer in answers] == list(range(1, 100))
+
+
+async def test_large_requests_and_answers_are_read_and_written_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+
+    def noting(codec: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return codec(*args)
+
+        return noted
+
+    for codec in ("decode_infer", "encode_infer"):
+        monkeypatch.setattr(v2_grpc, codec, noting(getattr(v2_grpc, codec)))
+    monkeypatch.setattr(large, "LARGE", 1)
+    answers = await stream(Streaming(), [ask("a"), ask("b")])
+    assert [told(answer) for answer in answers] == [("a", 0), ("b", 0)]
+    async with serving(gateway()[0]) as channel:
+        await rpc(channel, "ModelInfer")(ask("c"))
+    assert len(threads) == 6
+    assert threading.main_thread().name not in threads
