@@ -1,6 +1,6 @@
 """Everything that can be known to be wrong with a graph before anything starts, all at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def check_graph(config: GraphConfig, root: Path, document: Document | None = Non
         flat = flatten(config.with_profile(profile), lambda path: load_graph(root / path).with_profile(profile))
     except ConfigError as error:
         raise config_error([document.problem(("nodes",), error.message)]) from None
-    problems = [*_structure(flat, document), *_code(flat, document), *_models(flat, document, root)]
+    versions, unfound = _versions(flat, document, root)
+    problems = [*_structure(flat, document), *_code(flat, document), *unfound]
     if problems:
         raise config_error(problems)
     typed = infer(flat, reading_order(flat), static_signature)
@@ -59,7 +60,7 @@ def check_graph(config: GraphConfig, root: Path, document: Document | None = Non
         raise config_error([document.problem(place_of(node, field), text) for node, field, text in typed.complaints])
     if problems := list(_constants(flat, typed, document)):
         raise config_error(problems)
-    return CheckedGraph(_pinned(flat, root), root)
+    return CheckedGraph(_pinned(flat, versions), root)
 
 
 def static_signature(node: FlatNode) -> Signature:
@@ -227,24 +228,27 @@ def _constants(flat: FlatGraph, typed: TypedGraph, document: Document) -> Iterat
             yield document.problem(place_of(name, "fallback.constant"), error.message)
 
 
-def _pinned(flat: FlatGraph, root: Path) -> FlatGraph:
-    return replace(flat, nodes={name: _pinned_node(node, root) for name, node in flat.nodes.items()})
+def _pinned(flat: FlatGraph, versions: Mapping[str, int]) -> FlatGraph:
+    return replace(flat, nodes={name: _pinned_node(node, versions) for name, node in flat.nodes.items()})
 
 
-def _pinned_node(node: FlatNode, root: Path) -> FlatNode:
+def _pinned_node(node: FlatNode, versions: Mapping[str, int]) -> FlatNode:
     if node.fallback is not None:
-        node = replace(node, fallback=_pinned_node(node.fallback, root))
-    if isinstance(node.config, ModelNode | EnsembleNode) and node.config.model is not None:
-        number = find_version(root / node.config.model, node.config.version).number
-        node = replace(node, config=node.config.model_copy(update={"version": number}))
+        node = replace(node, fallback=_pinned_node(node.fallback, versions))
+    if node.name in versions:
+        node = replace(node, config=node.config.model_copy(update={"version": versions[node.name]}))
     return node
 
 
-def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem]:
+def _versions(flat: FlatGraph, document: Document, root: Path) -> tuple[dict[str, int], list[Problem]]:
+    """Node → the version that it serves, and the nodes for whose model there is none."""
+    versions: dict[str, int] = {}
+    problems: list[Problem] = []
     for node in flat.all_nodes():
         if not isinstance(node.config, ModelNode | EnsembleNode) or node.config.model is None:
             continue
         try:
-            find_version(root / node.config.model, node.config.version)
+            versions[node.name] = find_version(root / node.config.model, node.config.version).number
         except ModelError as error:
-            yield document.problem(place_of(node.name, "model"), error.message)
+            problems.append(document.problem(place_of(node.name, "model"), error.message))
+    return versions, problems

@@ -1,11 +1,18 @@
 """The files of a version folder: which are there, which are one format's, which is the one to load."""
 
+import os
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from configs.errors import ModelError
 
 SIGNATURE = "signature.json"
 """The optional manifest of a version folder."""
+DIGESTS = "digests.json"
+"""Size and SHA-256 of every file of a version that was pushed."""
+TEMPORARY = (".part", ".partial", ".tmp", ".temp", ".incomplete", ".filepart", ".crdownload", ".download")
+"""Endings under which writers of the usual tools keep a file that is not complete."""
 
 
 def visible(folder: Path) -> list[Path]:
@@ -14,6 +21,61 @@ def visible(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise ModelError(f"{folder} cannot be read: {error.strerror}; a version is a folder") from error
+
+
+def tree(folder: Path) -> dict[str, os.stat_result]:
+    """All files and folders in a version folder, hidden ones too: relative path (with `/`) → its state.
+
+    The folder itself is `.`. A link counts as the file that it leads to.
+    Raises ModelError for what cannot be read, is neither file nor folder, or is a link that leads out of the folder.
+    """
+    found: dict[str, os.stat_result] = {}
+    folders = [folder]
+    try:
+        while folders:
+            here = folders.pop()
+            found[here.relative_to(folder).as_posix()] = here.stat()
+            for path in here.iterdir():
+                status = _status(path, folder)
+                if not stat.S_ISDIR(status.st_mode):
+                    found[path.relative_to(folder).as_posix()] = status
+                elif not path.is_symlink():
+                    folders.append(path)
+    except OSError as error:
+        raise ModelError(
+            f"{error.filename} cannot be read: {error.strerror}; a version is a folder of files"
+        ) from error
+    return found
+
+
+def _status(path: Path, folder: Path) -> os.stat_result:
+    status = path.stat()
+    if path.is_symlink():
+        target = path.resolve()
+        if not target.is_relative_to(folder.resolve()):
+            raise ModelError(f"{path} is a link that leads out of the version, to {target}; put a copy there (cp -rL)")
+        # Kubernetes mounts a ConfigMap as links through a hidden folder link, `..data`.
+        if stat.S_ISDIR(status.st_mode) and not path.name.startswith("."):
+            raise ModelError(f"{path} is a link to a folder; put a copy of the folder there (cp -rL)")
+    elif not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{path} is neither a file nor a folder; remove it")
+    return status
+
+
+def artifact(found: Mapping[str, os.stat_result]) -> dict[str, int]:
+    """The files of a `tree` that make up the version, by path, with their sizes in bytes.
+
+    Left out are hidden files, what Python caches, and the list of digests itself.
+    """
+    return {
+        name: status.st_size
+        for name, status in sorted(found.items())
+        if stat.S_ISREG(status.st_mode) and name != DIGESTS and not any(map(_aside, name.split("/")))
+    }
+
+
+def _aside(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"
 
 
 def matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:

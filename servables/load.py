@@ -16,6 +16,7 @@ from servables.formats import (
     torchscript,
     xgboost,
 )
+from servables.versions import verify
 
 
 class Format(Adapter, Protocol):
@@ -44,8 +45,10 @@ FORMATS: dict[str, Format] = {adapter.NAME: adapter for adapter in _ADAPTERS}
 def load_servable(folder: Path, options: LoadOptions, format: str | None = None) -> Servable:
     """Load the version in `folder`, as `format` or as the format that its files show.
 
+    A version that carries digests is compared with them first, which reads all its files (see `check_digests`).
     Raises ModelError (folder and reason in one line) or MissingExtra.
     """
+    verify(folder)
     adapter = _named(format) if format is not None else detect(folder)
     try:
         return adapter.load(folder, options)

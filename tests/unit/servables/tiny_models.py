@@ -79,3 +79,10 @@ class Async(Shifted):
 
     async def __call__(self, x: np.ndarray) -> np.ndarray:
         return x
+
+
+class Scribbler(Shifted):
+    """Keeps a cache where it should not."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "cache.bin").write_bytes(b"cache")
