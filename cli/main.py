@@ -1,4 +1,4 @@
-"""The `millrace` command: check, explain and run graphs."""
+"""The `millrace` command: check, explain and run graphs; publish models."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import models
 from configs.documents import Document, load_document
 from configs.errors import ConfigError, MillraceError
 from configs.loader import graph_json_schema
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(models.app, name="models")
 out = Console()
 err = Console(stderr=True)
 
