@@ -1,14 +1,15 @@
-"""Train the demo's two models and write them where `configs/digits.yaml` looks: `python -m examples.digits.train`."""
+"""Train the demo's two models and publish them where `configs/digits.yaml` looks: `python -m examples.digits.train`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from configs.errors import ModelError
+from servables.store import Version, find_version
+
 NAMES = ("digits-cnn", "digits-forest")
-VERSION = "1"
 
 app = typer.Typer(add_completion=False)
 
@@ -16,47 +17,46 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     models: Annotated[Path, typer.Option(help="Folder that holds one folder a model.")] = Path("models"),
-    force: Annotated[bool, typer.Option("--force", help="Train again what exists already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again what exists, and publish a new version.")] = False,
 ) -> None:
     """Train a CNN and a tree ensemble on scikit-learn's handwritten digits; takes a few seconds on two cores."""
-    missing = [name for name in NAMES if force or not (models / name / VERSION).exists()]
+    missing = []
     for name in NAMES:
-        if name not in missing:
-            typer.echo(f"{name}: {models / name / VERSION} exists; --force trains it again")
+        version = None if force else published(models / name)
+        if version is None:
+            missing.append(name)
+        else:
+            typer.echo(f"{name}: {version.path} exists; --force trains a new version")
     for name, accuracy in train_models(models, missing).items():
-        typer.echo(f"{name}: {accuracy:.1%} of the held-out digits right → {models / name / VERSION}")
+        typer.echo(f"{name}: {accuracy:.1%} of the held-out digits right → {find_version(models / name).path}")
+
+
+def published(model_dir: Path) -> Version | None:
+    """The model's newest version, if any is whole."""
+    try:
+        return find_version(model_dir)
+    except ModelError:
+        return None
 
 
 def train_models(models: Path, names: list[str]) -> dict[str, float]:
-    """Train and publish the named models; gives each one's accuracy on held-out digits."""
+    """Train the named models and publish each as its next version; gives each one's accuracy on held-out digits."""
     if not names:
         return {}
     # Here, so that a run that finds everything in place does not wait for these imports.
     from examples.digits import cnn, data, forest
+    from servables.push import push_model
 
     trainers = {"digits-cnn": cnn.train, "digits-forest": forest.train}
     digits, held_out = data.load()
 
-    def publish_one(name: str) -> float:
-        return publish(models / name / VERSION, lambda folder: trainers[name](digits, held_out, folder))
+    def train(name: str) -> float:
+        with TemporaryDirectory() as folder:
+            accuracy = trainers[name](digits, held_out, Path(folder))
+            push_model(Path(folder), name, models)
+        return accuracy
 
-    return {name: publish_one(name) for name in names}
-
-
-def publish(version: Path, write: Callable[[Path], float]) -> float:
-    """Let `write` fill a temporary folder beside `version`, then rename it: nobody sees half a version.
-
-    A version that exists is replaced, and stays if `write` raises. Gives what `write` gives.
-    """
-    version.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=version.parent, prefix=".") as scratch:
-        folder = Path(scratch) / "new"
-        folder.mkdir()
-        result = write(folder)
-        if version.exists():
-            version.rename(Path(scratch) / "old")
-        folder.rename(version)
-    return result
+    return {name: train(name) for name in names}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The demo: its graph's schema, its node, and its training, once, into a temporary folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from typer.testing import CliRunner
 
 from configs.graph import GraphConfig, ModelNode
 from examples.digits.nodes import Scale
-from examples.digits.train import NAMES, app, publish, train_models
+from examples.digits.train import NAMES, app, published, train_models
+from servables.store import find_version
+from servables.versions import verify
 
 CONFIG = Path(__file__).parents[4] / "configs" / "digits.yaml"
 
@@ -118,32 +121,29 @@ def test_second_run_changes_nothing(models: Path) -> None:
     before = times()
     done = CliRunner().invoke(app, ["--models", str(models)])
     assert done.exit_code == 0
-    assert done.output.count("--force trains it again") == 2
+    assert done.output.count("--force trains a new version") == 2
     assert times() == before
 
 
-def write(text: str, folder: Path) -> float:
-    (folder / "model.txt").write_text(text)
-    return 1.0
+def test_models_carry_digests(models: Path) -> None:
+    for name in NAMES:
+        assert verify(models / name / "1") is not None
 
 
-def test_publish_replaces_a_version_and_leaves_nothing_else(tmp_path: Path) -> None:
-    version = tmp_path / "model" / "1"
-    publish(version, lambda folder: write("old", folder))
-    publish(version, lambda folder: write("new", folder))
-    assert [path.name for path in version.parent.iterdir()] == ["1"]
-    assert (version / "model.txt").read_text() == "new"
+def test_force_publishes_the_next_version(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in NAMES:
+        shutil.copytree(models / name, tmp_path / name)
+    monkeypatch.setattr("examples.digits.cnn.EPOCHS", 1)
+    done = CliRunner().invoke(app, ["--models", str(tmp_path), "--force"])
+    assert done.exit_code == 0
+    for name in NAMES:
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["1", "2"]
+        assert f"held-out digits right → {tmp_path / name / '2'}" in done.output
 
 
-def test_failed_training_leaves_the_version_that_was_there(tmp_path: Path) -> None:
-    version = tmp_path / "model" / "1"
-    publish(version, lambda folder: write("old", folder))
-
-    def fail(folder: Path) -> float:
-        write("half", folder)
-        raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError, match="out of memory"):
-        publish(version, fail)
-    assert [path.name for path in version.parent.iterdir()] == ["1"]
-    assert (version / "model.txt").read_text() == "old"
+def test_what_is_half_written_is_trained_again(tmp_path: Path) -> None:
+    (tmp_path / "digits-forest" / "1").mkdir(parents=True)
+    (tmp_path / "digits-forest" / "1" / "model.onnx.part").touch()
+    assert published(tmp_path / "digits-forest") is None
+    train_models(tmp_path, ["digits-forest"])
+    assert published(tmp_path / "digits-forest") == find_version(tmp_path / "digits-forest", 2)
