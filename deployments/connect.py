@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -12,16 +13,21 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-from configs.errors import MillraceError, NotFound, TooLarge, Unavailable
+from configs.errors import DeadlineExceeded, MillraceError, NotFound, TooLarge, Unavailable
 from configs.tensors import Rows, Signature
 from deployments.protocols.handle import arrays
-from deployments.spans import Carried, carried_out
+from deployments.spans import carried_out
 from graphs.terms import DEFAULT_PRIORITY
 
 _AWAY = (RayError, RayServeException, OSError, grpc.aio.AioRpcError, Unavailable)
 """What a call ends with when the replica dies, stops or cannot be reached. Graphs are idempotent: another is asked."""
 _DELAYS_S = (0.1, 0.5, 0.0)
 """Pause after each try."""
+_RESOLUTION_S = 1e-3
+"""A deadline that is so near has passed: timers may be early."""
+
+_Ask = Callable[[float], "DeploymentResponse[Any]"]
+"""Sends a request, told the seconds that are left for it."""
 
 
 class GraphClient:
@@ -39,16 +45,14 @@ class GraphClient:
         """This client on other terms.
 
         Args:
-            timeout_s: seconds within which each answer is wanted; later the work is dropped.
+            timeout_s: seconds within which each answer is wanted, further tries included; later the work is dropped.
             priority: 1 comes first, 10 is the default, larger numbers are less urgent.
         """
         return GraphClient(self.graph, self._handle, timeout_s, priority)
 
     def signature(self) -> Signature:
         """Inputs and outputs of the graph. Blocks; raises NotFound for an unknown graph."""
-        if self._signature is None:
-            self._signature = self._call("describe", self.graph)
-        return self._signature
+        return self._signature_by(math.inf)
 
     def predict(self, **inputs: Any) -> Rows:
         """Outputs for named inputs: arrays, or lists that become arrays of the inputs' datatypes. Blocks.
@@ -61,39 +65,61 @@ class GraphClient:
             DeadlineExceeded: not within the client's `timeout_s`.
             Unavailable: no gateway did, in several tries.
         """
-        rows: Rows = self._call("infer", self.graph, arrays(inputs, self.signature()), *self._terms)
+        deadline = time.monotonic() + self._timeout_s
+        rows: Rows = self._call(self._infer(arrays(inputs, self._signature_by(deadline))), deadline)
         return rows
 
     async def predict_async(self, **inputs: Any) -> Rows:
         """As `predict`, for coroutines. Cancelled, it cancels the work too."""
+        deadline = time.monotonic() + self._timeout_s
         if self._signature is None:
-            self._signature = await self._call_async("describe", self.graph)
-        rows: Rows = await self._call_async("infer", self.graph, arrays(inputs, self._signature), *self._terms)
+            self._signature = await self._call_async(self._describe, deadline)
+        rows: Rows = await self._call_async(self._infer(arrays(inputs, self._signature)), deadline)
         return rows
 
-    @property
-    def _terms(self) -> tuple[float, int, Carried | None]:
-        return self._timeout_s, self._priority, carried_out()
+    def _signature_by(self, deadline: float) -> Signature:
+        if self._signature is None:
+            self._signature = self._call(self._describe, deadline)
+        return self._signature
 
-    def _call(self, method: str, *args: Any) -> Any:
+    def _describe(self, left_s: float) -> "DeploymentResponse[Any]":
+        return self._handle.describe.remote(self.graph)
+
+    def _infer(self, rows: Rows) -> _Ask:
+        return lambda left_s: self._handle.infer.remote(self.graph, rows, left_s, self._priority, carried_out())
+
+    def _call(self, ask: _Ask, deadline: float) -> Any:
         for delay_s in _DELAYS_S:
+            left_s = self._left_s(deadline)
             try:
-                return _raised(getattr(self._handle, method).remote(*args).result())
+                return _raised(_in_time(ask(left_s), left_s))
             except _AWAY as error:
-                last = self._may_pass(error)
+                last = self._may_pass(error, deadline)
                 time.sleep(delay_s)
         raise self._unavailable(last) from last
 
-    async def _call_async(self, method: str, *args: Any) -> Any:
+    async def _call_async(self, ask: _Ask, deadline: float) -> Any:
         for delay_s in _DELAYS_S:
+            left_s = self._left_s(deadline)
             try:
-                return _raised(await _cancelling(getattr(self._handle, method).remote(*args)))
+                async with asyncio.timeout(None if left_s == math.inf else left_s):
+                    return _raised(await _cancelling(ask(left_s)))
             except _AWAY as error:
-                last = self._may_pass(error)
+                last = self._may_pass(error, deadline)
                 await asyncio.sleep(delay_s)
         raise self._unavailable(last) from last
 
-    def _may_pass(self, error: Exception) -> Exception:
+    def _left_s(self, deadline: float) -> float:
+        """Seconds until the deadline, which holds for all tries. Raises DeadlineExceeded."""
+        left_s = deadline - time.monotonic()
+        if left_s < _RESOLUTION_S:
+            raise DeadlineExceeded(
+                f"graph {self.graph}: no answer within the client's timeout_s of {self._timeout_s:g}"
+            )
+        return left_s
+
+    def _may_pass(self, error: Exception, deadline: float) -> Exception:
+        self._left_s(deadline)
         if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
             raise TooLarge(
                 f"graph {self.graph}: the inputs or outputs do not fit into one message ({error.details()}); send "
@@ -127,6 +153,15 @@ def connect(graph: str, app: str = "millrace") -> GraphClient:
         handle._init(_run_router_in_separate_loop=True)
     options = {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
     return GraphClient(graph, handle.options(**options))
+
+
+def _in_time(response: "DeploymentResponse[Any]", left_s: float) -> Any:
+    """What a response brings; one that does not come in time is cancelled."""
+    try:
+        return response.result(timeout_s=None if left_s == math.inf else left_s)
+    except TimeoutError:
+        response.cancel()
+        raise
 
 
 async def _cancelling(response: "DeploymentResponse[Any]") -> Any:

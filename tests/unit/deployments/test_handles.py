@@ -1,7 +1,9 @@
 """Handles from both ends: what a client sends, what the gateway makes of it, and replicas that die on the way."""
 
+import asyncio
+import time
 from collections.abc import Callable, Generator
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import grpc
 import numpy as np
@@ -10,7 +12,7 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import InvalidInput, MillraceError, NotFound, TooLarge, Unavailable
+from configs.errors import DeadlineExceeded, InvalidInput, MillraceError, NotFound, TooLarge, Unavailable
 from configs.tensors import Rows
 from deployments import connect
 from deployments.connect import GraphClient
@@ -24,7 +26,7 @@ class Reply:
     def __init__(self, outcome: Any) -> None:
         self._outcome = outcome
 
-    def result(self) -> Any:
+    def result(self, timeout_s: float | None = None) -> Any:
         if isinstance(self._outcome, Exception) and not isinstance(self._outcome, MillraceError):
             raise self._outcome
         return self._outcome
@@ -34,9 +36,32 @@ class Reply:
         return self.result()
 
 
+class Never(Reply):
+    """A response that does not come: no gateway runs."""
+
+    cancelled: ClassVar = 0
+
+    def __init__(self) -> None: ...
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        assert timeout_s is not None
+        time.sleep(timeout_s)
+        raise TimeoutError
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.sleep(60).__await__()
+
+    def cancel(self) -> None:
+        Never.cancelled += 1
+
+
 class Method:
     def __init__(self, call: Callable[..., Any]) -> None:
-        self.remote = lambda *args: Reply(call(*args))
+        def remote(*args: Any) -> Reply:
+            outcome = call(*args)
+            return outcome if isinstance(outcome, Reply) else Reply(outcome)
+
+        self.remote = remote
 
 
 def client_of(*outcomes: Any) -> GraphClient:
@@ -94,6 +119,15 @@ def test_a_message_too_large_is_not_tried_again() -> None:
 def test_errors_of_the_graph_are_not_tried_again() -> None:
     with pytest.raises(InvalidInput, match="bad row"):
         client_of(InvalidInput("bad row"), ANSWER).predict(x=[[1]])
+
+
+async def test_a_deadline_holds_for_all_tries_together_and_without_a_gateway() -> None:
+    cancelled = Never.cancelled
+    with pytest.raises(DeadlineExceeded, match=r"within the client's timeout_s of 0\.05"):
+        client_of(GONE[0], Never()).urgent(timeout_s=0.05).predict(x=[[1]])
+    with pytest.raises(DeadlineExceeded):
+        await client_of(GONE[0], Never()).urgent(timeout_s=0.05).predict_async(x=[[1]])
+    assert Never.cancelled == cancelled + 2
 
 
 async def test_nodes_see_bytes_whatever_text_comes() -> None:
