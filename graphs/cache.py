@@ -17,6 +17,9 @@ from graphs.redis_rows import RedisRows, StoreAway
 from graphs.run import Answer, NodeCall, Run
 
 Key = bytes
+MOST_ROWS = 1000
+"""Of a request; one with more goes past the cache: finding its rows would hold up the event loop, and other requests,
+for longer than some milliseconds, and remembering them would push out what is asked for often."""
 _OVERHEAD_BYTES = 500
 """Of one remembered row beside its arrays: key, entry, array headers."""
 
@@ -82,6 +85,8 @@ class Cached:
 
     async def __call__(self, rows: Rows, count: int, run: Run) -> Answer:
         """The node's outputs for `count` rows."""
+        if count > MOST_ROWS:
+            return await self._call(rows, count, run)
         keys = row_keys(rows, count, self._salt)
         found = self._known(keys)
         if hits := sum(key in found for key in keys):

@@ -9,7 +9,7 @@ import pytest
 from configs.errors import NodeError, RowErrors
 from configs.tensors import Rows
 from graphs.batcher import BatchTiming
-from graphs.cache import Cached, RowStore, row_keys
+from graphs.cache import MOST_ROWS, Cached, RowStore, row_keys
 from graphs.frame import Frame
 from graphs.run import Answer, Run, Trace
 from graphs.terms import UNHURRIED
@@ -138,6 +138,16 @@ async def test_an_answer_does_not_change_what_is_remembered(cached: Cached) -> N
     outputs, _ = await cached(rows(2), 1, run())
     outputs["y"][:] = 99
     assert await ask(cached, 2) == [4]
+
+
+async def test_a_request_of_many_rows_goes_past_the_cache(cached: Cached, node: Node) -> None:
+    values = list(map(float, range(MOST_ROWS + 1)))
+    assert await ask(cached, *values) == [value**2 for value in values]
+    await ask(cached, *values)
+    assert node.asked == [values, values]
+    await ask(cached, *values[1:])
+    await ask(cached, *values[1:])
+    assert len(node.asked) == 3
 
 
 def clock(times: list[float]) -> Callable[[], float]:
