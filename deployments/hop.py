@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import grpc
 import numpy as np
-from ray.exceptions import ActorDiedError, RayError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -123,9 +123,9 @@ class StageCall:
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
-                reason, reached = error.code().name, _may_have_killed(error)
+                reason, reached = error.code().name, _had_the_rows(error)
             except (RayError, RayServeException, OSError) as error:
-                reason, reached = type(error).__name__, isinstance(error, ActorDiedError)
+                reason, reached = type(error).__name__, _had_the_rows(error)
             else:
                 if not isinstance(answer, MillraceError):
                     return answer
@@ -173,9 +173,13 @@ class StageCall:
         return outputs, _joined_timing([timing for _, timing in answers])
 
 
-def _may_have_killed(error: grpc.aio.AioRpcError) -> bool:
-    """Whether the replica had the rows when the connection broke; one that stops in good order cancels instead."""
-    return error.code() is grpc.StatusCode.UNAVAILABLE and _NOT_REACHED not in (error.details() or "")
+def _had_the_rows(error: Exception) -> bool:
+    """Whether a replica had the rows when it ended; one that stops in good order cancels instead."""
+    # Serve raises its own error for gRPC's UNAVAILABLE, and tries again itself where the replica had not accepted.
+    cause = error.__context__ if isinstance(error, ActorUnavailableError) else error
+    if isinstance(cause, grpc.aio.AioRpcError):
+        return cause.code() is grpc.StatusCode.UNAVAILABLE and _NOT_REACHED not in (cause.details() or "")
+    return isinstance(error, ActorDiedError | ActorUnavailableError)
 
 
 def _joined_timing(parts: list[BatchTiming]) -> BatchTiming:

@@ -20,6 +20,9 @@ from graphs.terms import Terms
 RAY_LIMIT = 4 << 20
 TIMING = BatchTiming(0.5, 0.25, {"n": 2.0}, 4)
 GONE = ActorUnavailableError("gone", b"1" * 16)
+GONE.__context__ = grpc.aio.AioRpcError(
+    grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "failed to connect to all addresses"
+)
 
 
 class Handle:
@@ -94,7 +97,8 @@ async def test_what_a_leaving_replica_held_is_sent_again(failure: Exception) -> 
     assert timing is TIMING
 
 
-BROKEN = rpc_error(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+BROKEN = ActorUnavailableError("broken", b"1" * 16)
+BROKEN.__context__ = rpc_error(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 NOT_THERE = rpc_error(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses")
 
 
