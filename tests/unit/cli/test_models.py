@@ -79,7 +79,7 @@ def test_list_shows_every_state(source: Path, tmp_path: Path, monkeypatch: pytes
         r"adder │ +3 │ +│ +│ +│ not whole: is empty; put",
         r"adder │ +2 │ onnx +│ +1 byte │ +│ waiting: changed \d\.\d s ago; without digests it counts after 3600 s",
         r"adder │ +1 │ python +│ +\d+ bytes │ [0-9a-f]{12} │ whole",
-        r"adder │ 4\.tmp │ +│ +│ +│ not whole: is being written",
+        r"adder │ +4\.tmp │ +│ +│ +│ not whole: is being written",
     ):
         assert re.search(row, table), table
     code, output = millrace("models", "list", "--root", root, "--json")
