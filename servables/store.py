@@ -124,7 +124,7 @@ def check_name(name: str) -> str:
         return name
     raise ModelError(
         f"{name!r} cannot be a model's name: up to 128 letters, digits, `.`, `_` and `-`, of which the first is a "
-        "letter or digit; name another folder of models with --root"
+        "letter or digit (--root names the folder above)"
     )
 
 

@@ -32,7 +32,7 @@ def workplace(model_dir: Path) -> Iterator[Path]:
 
 def _claim(model_dir: Path) -> tuple[Path, int]:
     while True:
-        folder = model_dir / f"{PUSHING}{uuid4().hex}"
+        folder = model_dir / f"{PUSHING}{uuid4().hex[:12]}"
         folder.mkdir(parents=True)
         try:
             lock = os.open(folder, os.O_RDONLY)
