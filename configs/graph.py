@@ -128,7 +128,9 @@ class NodeBase(_Frozen):
     )
     retries: int = Field(0, ge=0, le=10, description="Further tries after a failure that is not the rows' fault.")
     idempotent: bool = Field(
-        True, description="False: rows that a placed node had when its process died are not sent to another replica."
+        True,
+        description="False: a call is made once. Requests do not share calls, which are made again without a bad row, "
+        "and rows that a placed node had when its process died are not sent to another replica.",
     )
     fallback: Fallback | None = Field(None, description="What answers when all tries failed.")
     hedge: bool = Field(

@@ -16,7 +16,7 @@ from configs.tensors import Rows, Signature
 from deployments.settings import FRONT_OPTIONS, stage_options
 from deployments.spans import Carried, ending, failed
 from deployments.tracing import computed, start_tracing
-from graphs.batcher import CPU_BATCH_BYTES, Batcher, BatchTiming
+from graphs.batcher import APART, CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
 from graphs.segment import timed_call
@@ -62,6 +62,13 @@ class StageSpec:
         return LoadOptions(device=device, gpu_fraction=min(self.gpus, 1.0), threads=max(1, math.floor(self.cpus)))
 
     @property
+    def most_bytes(self) -> int | None:
+        """Most bytes of requests that share a call; None: any number."""
+        if not self.node.config.idempotent:
+            return APART
+        return None if self.gpus else CPU_BATCH_BYTES
+
+    @property
     def keeps_state(self) -> bool:
         """Whether requests of one sequence must go to one replica."""
         return isinstance(self.node.config, CallNode) and self.node.config.sequences is not None
@@ -105,7 +112,7 @@ class Stage:
             restoring(call) if sequences else call,
             spec.batch,
             spec.node.name,
-            None if spec.gpus else CPU_BATCH_BYTES,
+            spec.most_bytes,
         )
 
     async def run(

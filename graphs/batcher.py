@@ -26,6 +26,8 @@ BatchCall = Callable[[dict[K, np.ndarray], int], tuple[dict[K, np.ndarray], dict
 
 CPU_BATCH_BYTES = 1 << 20
 """Most bytes put together for a call on a CPU."""
+APART = 0
+"""So few that each item is called alone, and only once whatever becomes of others: for what is not idempotent."""
 _CLOSED = "shutting down; send the request again"
 _HEADROOM = 1.25
 """What is taken must be expected in this much less than its time: in overload the line is always as long as it may be,

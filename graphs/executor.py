@@ -12,7 +12,7 @@ import numpy as np
 from configs.errors import DeadlineExceeded, MillraceError, NodeError, RowErrors, Unsupported
 from configs.graph import Batch
 from configs.tensors import Rows, Signature, TensorSpec
-from graphs.batcher import Batcher, BatchTiming
+from graphs.batcher import APART, CPU_BATCH_BYTES, Batcher, BatchTiming
 from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
@@ -238,7 +238,8 @@ class Executor:
 
     def _batched(self, node: FlatNode) -> NodeCall:
         """The call of a synchronous node in a thread of its own."""
-        batcher: Batcher[str] = Batcher(timed_call(self._instances[node.name]), node.batch, node.name)
+        together = CPU_BATCH_BYTES if node.config.idempotent else APART
+        batcher: Batcher[str] = Batcher(timed_call(self._instances[node.name]), node.batch, node.name, together)
         self._batchers.append(batcher)
 
         async def call(rows: Rows, count: int, run: Run) -> Answer:

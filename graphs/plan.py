@@ -21,7 +21,7 @@ class StepKind(StrEnum):
     FUSED = "fused"
     """Synchronous nodes of this process: one batched call in a worker thread."""
     ALONE = "alone"
-    """A synchronous node of this process with a timeout, a cache or the like: a batched call of its own."""
+    """A synchronous node of this process with a timeout, a cache or the like, or not idempotent: a call of its own."""
     COROUTINE = "coroutine"
     """An `async` node: on the event loop, per request."""
     STREAM = "stream"
@@ -128,7 +128,7 @@ class _Compiler:
             user = import_callable(node.config.call)
             if user.is_async or user.is_stream:
                 return StepKind.STREAM if user.is_stream else StepKind.COROUTINE
-        return StepKind.ALONE if node.config.guarded else StepKind.FUSED
+        return StepKind.ALONE if node.config.guarded or not node.config.idempotent else StepKind.FUSED
 
     def _fusion_keys(self) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
         """Which borders lie before and after each unit; a merge apart from its decision is a border too."""

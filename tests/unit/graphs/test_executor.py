@@ -292,3 +292,13 @@ async def test_a_coroutine_that_cancels_itself_fails() -> None:
     node = {"call": "tests.support.simulated:cancels_itself", "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}}
     with pytest.raises(NodeError, match="node a failed: it cancelled itself"):
         await answer(executor(plan({"a": node, "b": add("a.y")}, {"y": "b.y"})), 1)
+
+
+async def test_requests_never_share_a_call_of_a_node_that_is_not_idempotent() -> None:
+    support.CALLS.clear()
+    once = add("x", idempotent=False) | {"with": {"name": "once", "sleep_s": 0.01}}
+    graph = executor(plan({"once": once, "after": add("once.y")}, {"y": "after.y"}))
+    answers = await asyncio.gather(*(graph.run({"x": np.full((1, 2), value, np.float32)}, 1) for value in range(4)))
+    graph.close()
+    assert [outputs["y"][0, 0] for outputs, _ in answers] == [2, 3, 4, 5]
+    assert [rows for name, rows, _ in support.CALLS if name == "once"] == [1, 1, 1, 1]

@@ -257,12 +257,12 @@ class ExecutorMix(Mix):
         plan_ = plan(nodes, {"y": "c.y"}, batch={"max_rows": MOST, "max_wait_s": 1})
         self.executor = Executor(plan_, load_inline(plan_, Path.cwd(), LoadOptions()), {})
 
-    def batcher(self, call: Any, batch: Batch, name: str) -> Unthreaded:
+    def batcher(self, call: Any, batch: Batch, *others: Any) -> Unthreaded:
         def slow(arrays: dict[Any, np.ndarray], count: int) -> Any:
             self.within_a_call()
             return call(arrays, count)
 
-        made = Unthreaded(slow, batch, name, clock=self.clock.monotonic)
+        made = Unthreaded(slow, batch, *others, clock=self.clock.monotonic)
         self.batchers.append(made)
         return made
 
