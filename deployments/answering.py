@@ -96,8 +96,6 @@ class Answering:
         return _in_time(self._turns.setdefault((service.name, terms.sequence.id), asyncio.Lock()), terms)
 
     def _answered(self, service: GraphService, request: InferRequest, outputs: Rows, trace: Trace) -> Answered:
-        if trace.events:
-            self.recorder.happened(service.name, trace.events)
         wanted = outputs if request.outputs is None else [name for name, _ in request.outputs]
         return Answered({name: _writable(name, outputs[name]) for name in wanted}, trace.nodes)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
 from ray.serve.handle import DeploymentHandle
@@ -50,6 +51,8 @@ class Gateway(GrpcDoor):
             services[name] = await start_service(spec, applications, tracing)
         versions = {(name, node): v for name, service in services.items() for node, v in service.versions.items()}
         recorder = Recorder(versions, {name: s.executor for name, s in services.items()})
+        for name, service in services.items():
+            service.executor.on_events = partial(recorder.happened, name)
         self.answering = Answering(services, recorder, tracing)
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import grpc
 import numpy as np
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -120,6 +120,8 @@ class StageCall:
                 await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
                 answer = await (self._call_apart if lost else self._call)(rows, count, terms)
+            except RayTaskError as error:  # it answered, with what it should not have raised
+                raise NodeError(f"node {self._node} failed in its stage: {error.cause}") from error
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise

@@ -13,7 +13,7 @@ from ray.serve import metrics
 from deployments.settings import LOGGER
 from deployments.statistics import Statistics
 from graphs.executor import Executor
-from graphs.run import NodeTiming
+from graphs.run import Event, NodeTiming
 from monitoring import names
 from monitoring.names import Metric
 
@@ -65,7 +65,7 @@ class Recorder:
         self._noted.nodes.extend((graph, timing) for timing in nodes if timing.leads)
         self._start()
 
-    def happened(self, graph: str, events: Iterable[tuple[str, str, int]]) -> None:
+    def happened(self, graph: str, events: Iterable[Event]) -> None:
         """Note what nodes' policies did: (node, event, how often)."""
         for node, event, times in events:
             self._noted.events[graph, node, event] += times

@@ -18,7 +18,7 @@ from graphs.frame import Frame
 from graphs.instances import Instance
 from graphs.plan import DECIDE, Plan, Step, StepKind
 from graphs.policies import constant_call, guard
-from graphs.run import Answer, NodeCall, NodeTiming, Run, Trace
+from graphs.run import Answer, Event, NodeCall, NodeTiming, Run, Trace
 from graphs.segment import EdgeRows, Segment, blamed, checked, gather, timed_call
 from graphs.stream import stream
 from graphs.terms import UNHURRIED, Terms
@@ -68,6 +68,8 @@ class Executor:
         around: Around = as_it_is,
     ) -> None:
         self.plan = plan
+        self.on_events: Callable[[Sequence[Event]], None] | None = None
+        """Told what nodes' policies did for each request, also for one that fails."""
         self._signatures = {name: instance.signature for name, instance in instances.items()} | dict(signatures or {})
         self._versions = {name: instance.version for name, instance in instances.items()} | dict(versions or {})
         self._instances = instances
@@ -98,7 +100,10 @@ class Executor:
                 f"graph {self.plan.graph.name} gives several answers; ask with generate_stream or ModelStreamInfer"
             )
         run = self._begin(rows, count, terms)
-        await self._follow_in_time(run)
+        try:
+            await self._follow_in_time(run)
+        finally:
+            self._tell(run.trace)
         return {name: run.frame.get(edge, ()) for name, edge in self._outputs.items()}, run.trace
 
     async def stream(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> AsyncGenerator[tuple[Rows, Trace]]:
@@ -111,7 +116,10 @@ class Executor:
             yield await self.run(rows, count, terms)
             return
         run = self._begin(rows, count, terms)
-        await self._follow_in_time(run)
+        try:
+            await self._follow_in_time(run)
+        finally:
+            self._tell(run.trace)
         started, node = time.perf_counter(), self.plan.graph.nodes[name]
         answers = stream(self._instances[name], gather(node, run.frame, self.plan))
         async with aclosing(answers):
@@ -134,6 +142,10 @@ class Executor:
     def waiting(self) -> int:
         """Requests that wait for a busy model of this process."""
         return sum(batcher.waiting for batcher in self._batchers)
+
+    def _tell(self, trace: Trace) -> None:
+        if trace.events and self.on_events is not None:
+            self.on_events(trace.events)
 
     def _begin(self, rows: Rows, count: int, terms: Terms) -> Run:
         if terms.deadline != math.inf and terms.left_s <= 0:

@@ -8,6 +8,9 @@ from graphs.batcher import BatchTiming
 from graphs.frame import Frame
 from graphs.terms import Terms
 
+Event = tuple[str, str, int]
+"""Node, what its policy did (retry, fallback, hedge, cache hit, …), how often."""
+
 
 @dataclass(slots=True)
 class NodeTiming:
@@ -28,8 +31,7 @@ class Trace:
     """What one run did."""
 
     nodes: list[NodeTiming] = field(default_factory=list)
-    events: list[tuple[str, str, int]] = field(default_factory=list)
-    """(node, what its policy did: retry, fallback, hedge, cache hit, …, how often)."""
+    events: list[Event] = field(default_factory=list)
 
     def add(self, timing: BatchTiming) -> None:
         """Note a batched call: waiting is counted once, at its first node."""

@@ -140,8 +140,11 @@ def test_of_four_one_leaves_and_one_is_poisonous_and_two_are_answered(
 def test_who_is_late_hears_so_in_time(server: Server, graph: str, gate: Path, pool: ThreadPoolExecutor) -> None:
     body = {"gate": [str(gate)], "x": [1]}
     late = server.request(f"/{graph}", body, {"x-request-timeout-seconds": "0.5"})
-    assert late.status == 504
-    assert "deadline" in late.json["error"]
+    if server.proxy == "haproxy":
+        assert late.status == 504
+        assert "deadline" in late.json["error"]
+    else:
+        assert late.status == 408  # Ray's proxy keeps the same time, and answers itself
     assert gate.exists()  # blocking code cannot be interrupted: its answer will be dropped
     next_one = pool.submit(server.request, f"/{graph}", body)
     gate.unlink()

@@ -11,6 +11,7 @@ from configs.errors import DeadlineExceeded, InvalidInput, NodeError, NodeTimeou
 from configs.tensors import Rows
 from graphs.batcher import BatchTiming
 from graphs.executor import Executor
+from graphs.run import Event
 from graphs.terms import Terms
 from tests.support import nodes as support
 from tests.support.graphs import NODES, add, cascade, executor, plan
@@ -244,6 +245,17 @@ async def test_a_constant_stands_in_for_a_node() -> None:
     assert outputs["y"].tolist() == [[4, 5], [4, 5]]
     assert outputs["y"].dtype == np.float32
     assert trace.events == [("a", "fallback", 1)]
+
+
+async def test_what_policies_did_is_told_of_a_request_that_fails_too() -> None:
+    node = {"call": NODES + "broken", "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}, "retries": 2}
+    runner = executor(plan({"a": node}, {"y": "a.y"}))
+    told: list[Event] = []
+    runner.on_events = told.extend
+    with pytest.raises(NodeError):
+        await runner.run({"x": rows(1)}, 1)
+    runner.close()
+    assert told == [("a", "retry", 1)] * 2
 
 
 async def test_a_node_with_policies_in_a_switchs_case_gets_that_cases_rows() -> None:
