@@ -28,7 +28,6 @@ class Counted:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str]] = []
         self.failed_s: list[float] = []
-        self.events: list[tuple[str, str, int]] = []
         self.statistics = Statistics(["g"])
 
     def answered(self, graph: str, protocol: str, seconds: float, nodes: Iterable[Any], rows: int) -> None:
@@ -37,9 +36,6 @@ class Counted:
     def failed(self, graph: str, protocol: str, error: Exception, code: str, seconds: float) -> None:
         self.requests.append((graph, protocol, code))
         self.failed_s.append(seconds)
-
-    def happened(self, graph: str, events: Iterable[tuple[str, str, int]]) -> None:
-        self.events += events
 
 
 def gateway(
