@@ -25,7 +25,10 @@ class GatewayArgs(BaseModel):
     cpus: float = Field(1, gt=0, description="CPUs of each gateway replica: its share for inline nodes.")
     threads: int = Field(1, ge=1, description="Threads that one model call may use inside its framework.")
     max_ongoing_requests: int = Field(
-        1000, ge=1, description="Requests that one replica works on at a time; more than these wait or are refused."
+        5000,
+        ge=1,
+        description="Requests that one replica holds at a time; more wait unseen, in Serve. By default more than HAProxy "
+        "lets in: what a queue holds is bounded by `max_wait_s` of the nodes.",
     )
 
 

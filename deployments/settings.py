@@ -75,6 +75,7 @@ def stage_options(replicas: Replicas, cpus: float, gpus: float, sticky: bool) ->
         **({"request_router_config": RequestRouterConfig(request_router_class=_STICKY)} if sticky else {}),
         **replica_options(replicas),
         "ray_actor_options": {"num_cpus": cpus, "num_gpus": gpus},
-        # The batcher gathers what waits inside the replica, so the replica must be allowed to hold it.
-        "max_ongoing_requests": 1000,
+        # The batcher gathers what waits inside the replica and refuses what would wait too long, so the replica must be
+        # allowed to hold it all.
+        "max_ongoing_requests": 5000,
     }
