@@ -27,8 +27,8 @@ class GatewayArgs(BaseModel):
     max_ongoing_requests: int = Field(
         5000,
         ge=1,
-        description="Requests that one replica holds at a time; more wait unseen, in Serve. By default more than HAProxy "
-        "lets in: what a queue holds is bounded by `max_wait_s` of the nodes.",
+        description="Requests that one replica holds at a time; more wait unseen, in Serve. By default more than "
+        "HAProxy lets in: what a queue holds is bounded by `max_wait_s` of the nodes.",
     )
 
 
