@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,27 +11,6 @@ from tests.support.http import Answer
 from tests.support.server import Server
 
 REQUESTS = 24
-
-
-@pytest.fixture(params=["gated", "gated-placed"])
-def graph(request: pytest.FixtureRequest) -> str:
-    """The same node inside the gateway, and in a process of its own."""
-    return str(request.param)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """While this file exists, the node's call does not return."""
-    path = tmp_path / "gate"
-    path.touch()
-    yield path
-    path.unlink(missing_ok=True)
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(REQUESTS + 1) as pool:
-        yield pool
 
 
 class Sender:

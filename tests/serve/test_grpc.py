@@ -31,15 +31,6 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
         yield channel
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """While this file exists, calls of `gated` do not return."""
-    path = tmp_path / "gate"
-    path.touch()
-    yield path
-    path.unlink(missing_ok=True)
-
-
 def two(model: str, id_: str = "", x: float = 20) -> Any:
     return infer_request(model, [("x", "FP32", [1, 2], np.array([x, 2], np.float32).tobytes())], id_=id_)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,27 +20,6 @@ from tests.support.http import Answer
 from tests.support.server import ROOT, Server
 
 Leave = Callable[[], None]
-
-
-@pytest.fixture(params=["gated", "gated-placed"])
-def graph(request: pytest.FixtureRequest) -> str:
-    """The same node inside the gateway, and in a process of its own."""
-    return str(request.param)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """While this file exists, the node's call does not return."""
-    path = tmp_path / "gate"
-    path.touch()
-    yield path
-    path.unlink(missing_ok=True)
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(32) as pool:
-        yield pool
 
 
 class Batch:
