@@ -16,6 +16,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from configs.errors import DeadlineExceeded, MillraceError, NotFound, TooLarge, Unavailable
 from configs.tensors import Rows, Signature
 from deployments.protocols.handle import arrays
+from deployments.responses import cancelling
 from deployments.spans import carried_out
 from graphs.terms import DEFAULT_PRIORITY
 
@@ -103,7 +104,7 @@ class GraphClient:
             left_s = self._left_s(deadline)
             try:
                 async with asyncio.timeout(None if left_s == math.inf else left_s):
-                    return _raised(await _cancelling(ask(left_s)))
+                    return _raised(await cancelling(ask(left_s)))
             except _AWAY as error:
                 last = self._may_pass(error, deadline)
                 await asyncio.sleep(delay_s)
@@ -160,15 +161,6 @@ def _in_time(response: "DeploymentResponse[Any]", left_s: float) -> Any:
     try:
         return response.result(timeout_s=None if left_s == math.inf else left_s)
     except TimeoutError:
-        response.cancel()
-        raise
-
-
-async def _cancelling(response: "DeploymentResponse[Any]") -> Any:
-    """What a response brings; who stops waiting for it cancels it."""
-    try:
-        return await response
-    except asyncio.CancelledError:
         response.cancel()
         raise
 

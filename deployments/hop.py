@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.errors import MillraceError, NodeDied, NodeError, RowErrors, TooLarge, Unavailable
 from configs.tensors import Rows
+from deployments.responses import cancelling
 from deployments.settings import LOGGER
 from deployments.spans import carried_out
 from graphs.batcher import BatchTiming
@@ -153,15 +154,12 @@ class StageCall:
             return await self._call(rows, count, terms)
 
     async def _call(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
-        """One call, cancelled on the other side too when nobody wants its answer any more."""
+        """One call; its answer, or the error that the stage returns."""
         sequence = terms.sequence
         run = self._run if sequence is None else self._run.options(session_id=str(sequence.id))
-        response = run.remote(rows, count, terms.left_s, terms.priority, sequence, carried_out())
-        try:
-            answer: Answer | MillraceError = await response
-        except asyncio.CancelledError:
-            response.cancel()
-            raise
+        answer: Answer | MillraceError = await cancelling(
+            run.remote(rows, count, terms.left_s, terms.priority, sequence, carried_out())
+        )
         return answer
 
     def _joined(self, answers: list[Answer]) -> Answer:

@@ -102,11 +102,8 @@ class HttpDoor:
     async def _respond(self, scope: Scope, receive: Receive) -> Response | EventStream:
         try:
             handler, request = await self._accept(scope, receive)
-            if UNWATCHED not in scope:  # Serve watches this one
+            with _watched(scope, receive):
                 answer = await handler(request)
-            else:
-                with DepartureWatch(receive):
-                    answer = await handler(request)
             if b"accept-encoding" in request.headers:
                 await _compress(answer, request.headers[b"accept-encoding"])
             return answer
@@ -233,6 +230,7 @@ def _path(scope: Scope) -> str:
 
 
 def _watched(scope: Scope, receive: Receive) -> "DepartureWatch | nullcontext[None]":
+    """Others are watched by Serve."""
     return DepartureWatch(receive) if UNWATCHED in scope else nullcontext()
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from ray import serve
 
 from configs.errors import MillraceError
-from configs.graph import Batch, CallNode, Replicas
+from configs.graph import Batch, CallNode, Replicas, Sequences
 from configs.serve import TracingArgs
 from configs.tensors import Rows, Signature
 from deployments.settings import FRONT_OPTIONS, stage_options
 from deployments.spans import Carried, ending, failed
 from deployments.tracing import computed, start_tracing
-from graphs.batcher import APART, CPU_BATCH_BYTES, Batcher, BatchTiming
+from graphs.batcher import Batcher, BatchTiming, most_bytes
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
 from graphs.segment import timed_call
@@ -62,16 +62,9 @@ class StageSpec:
         return LoadOptions(device=device, gpu_fraction=min(self.gpus, 1.0), threads=max(1, math.floor(self.cpus)))
 
     @property
-    def most_bytes(self) -> int | None:
-        """Most bytes of requests that share a call; None: any number."""
-        if not self.node.config.idempotent:
-            return APART
-        return None if self.gpus else CPU_BATCH_BYTES
-
-    @property
-    def keeps_state(self) -> bool:
-        """Whether requests of one sequence must go to one replica."""
-        return isinstance(self.node.config, CallNode) and self.node.config.sequences is not None
+    def sequences(self) -> Sequences | None:
+        """The state that the node keeps; requests of one sequence must then go to one replica."""
+        return self.node.config.sequences if isinstance(self.node.config, CallNode) else None
 
     def application(self, owner: str) -> str:
         """Name of the Serve application: owner, graph, node, version and a digest of the rest."""
@@ -105,14 +98,14 @@ class Stage:
         self._instance = load_instance(spec.node, spec.root, spec.load_options)
         self._instance.warmup()
         self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
-        sequences = getattr(spec.node.config, "sequences", None)
+        sequences = spec.sequences
         self._states = SequenceStates(sequences.idle_s, sequences.max_open) if sequences else None
         call = timed_call(self._instance)
         self._batcher: Batcher[str] = Batcher(
             restoring(call) if sequences else call,
             spec.batch,
             spec.node.name,
-            spec.most_bytes,
+            most_bytes(spec.node.config),
         )
 
     async def run(
@@ -180,7 +173,7 @@ class _Front:
 def stage_application(spec: StageSpec) -> serve.Application:
     """The Serve application of a placed node. Its deployment `STAGE` is the stage."""
     replicas = spec.node.config.replicas or Replicas()
-    sticky = spec.keeps_state and replicas.max > 1
+    sticky = spec.sequences is not None and replicas.max > 1
     options = stage_options(replicas, spec.cpus, spec.gpus, sticky)
     stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec)
     return serve.deployment(_Front, name="front").options(**FRONT_OPTIONS).bind(stage) if sticky else stage

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from configs.errors import DeadlineExceeded, MillraceError, NodeError, Overloaded, RowErrors, Unavailable
-from configs.graph import Batch
+from configs.graph import Batch, NodeBase
 from graphs.batch_size import BatchSize
 from graphs.line import Line, rank
 from graphs.pace import Pace
@@ -32,6 +32,13 @@ _CLOSED = "shutting down; send the request again"
 _HEADROOM = 1.25
 """What is taken must be expected in this much less than its time: in overload the line is always as long as it may be,
 and without headroom every second answer would be just too late."""
+
+
+def most_bytes(config: NodeBase) -> int | None:
+    """Most bytes that are put together for a call of this node; None: any number."""
+    if not config.idempotent:
+        return APART
+    return None if config.gpus else CPU_BATCH_BYTES
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 from configs.errors import DeadlineExceeded, MillraceError, NodeError, RowErrors, Unsupported
 from configs.graph import Batch
 from configs.tensors import Rows, Signature, TensorSpec
-from graphs.batcher import APART, CPU_BATCH_BYTES, Batcher, BatchTiming
+from graphs.batcher import Batcher, BatchTiming, most_bytes
 from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
@@ -100,10 +100,7 @@ class Executor:
                 f"graph {self.plan.graph.name} gives several answers; ask with generate_stream or ModelStreamInfer"
             )
         run = self._begin(rows, count, terms)
-        try:
-            await self._follow_in_time(run)
-        finally:
-            self._tell(run.trace)
+        await self._follow_in_time(run)
         return {name: run.frame.get(edge, ()) for name, edge in self._outputs.items()}, run.trace
 
     async def stream(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> AsyncGenerator[tuple[Rows, Trace]]:
@@ -116,10 +113,7 @@ class Executor:
             yield await self.run(rows, count, terms)
             return
         run = self._begin(rows, count, terms)
-        try:
-            await self._follow_in_time(run)
-        finally:
-            self._tell(run.trace)
+        await self._follow_in_time(run)
         started, node = time.perf_counter(), self.plan.graph.nodes[name]
         answers = stream(self._instances[name], gather(node, run.frame, self.plan))
         async with aclosing(answers):
@@ -143,10 +137,6 @@ class Executor:
         """Requests that wait for a busy model of this process."""
         return sum(batcher.waiting for batcher in self._batchers)
 
-    def _tell(self, trace: Trace) -> None:
-        if trace.events and self.on_events is not None:
-            self.on_events(trace.events)
-
     def _begin(self, rows: Rows, count: int, terms: Terms) -> Run:
         if terms.deadline != math.inf and terms.left_s <= 0:
             raise DeadlineExceeded(f"graph {self.plan.graph.name}: the deadline passed before the work began")
@@ -156,10 +146,14 @@ class Executor:
         return Run(frame, Trace(), terms)
 
     async def _follow_in_time(self, run: Run) -> None:
-        if run.terms.deadline == math.inf:
-            await self._follow(run)
-        else:
-            await self._in_time(self._follow(run), run.terms)
+        try:
+            if run.terms.deadline == math.inf:
+                await self._follow(run)
+            else:
+                await self._in_time(self._follow(run), run.terms)
+        finally:
+            if run.trace.events and self.on_events is not None:
+                self.on_events(run.trace.events)
 
     async def _in_time(self, work: Awaitable[T], terms: Terms) -> T:
         try:
@@ -250,8 +244,8 @@ class Executor:
 
     def _batched(self, node: FlatNode) -> NodeCall:
         """The call of a synchronous node in a thread of its own."""
-        together = CPU_BATCH_BYTES if node.config.idempotent else APART
-        batcher: Batcher[str] = Batcher(timed_call(self._instances[node.name]), node.batch, node.name, together)
+        call_batch = timed_call(self._instances[node.name])
+        batcher: Batcher[str] = Batcher(call_batch, node.batch, node.name, most_bytes(node.config))
         self._batchers.append(batcher)
 
         async def call(rows: Rows, count: int, run: Run) -> Answer:

@@ -71,6 +71,14 @@ def parameters_of(value: object) -> dict[str, Parameter]:
     return value
 
 
+def flag(parameters: Mapping[str, Parameter], name: str, default: bool = False) -> bool:
+    """The value of a parameter that is true or false. Raises InvalidInput for anything else."""
+    value = parameters.get(name, default)
+    if type(value) is not bool:
+        raise InvalidInput(f"parameter `{name}` is {shown(value)}, expected true or false")
+    return value
+
+
 def check_rows(rows: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> int:
     """Check arrays against a graph's inputs and return the number of rows.
 

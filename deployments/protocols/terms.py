@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from configs.errors import InvalidInput
-from deployments.protocols.request import Parameter, shown
+from deployments.protocols.request import Parameter, flag, shown
 from graphs.sequences import Sequence
 from graphs.terms import DEFAULT_PRIORITY, UNHURRIED, Terms
 
@@ -69,11 +69,4 @@ def _sequence(parameters: Mapping[str, Parameter]) -> Sequence | None:
         return None
     if isinstance(identifier, str) and len(identifier) > LONGEST_ID:
         raise InvalidInput(f"parameter `sequence_id` has {len(identifier)} characters; send at most {LONGEST_ID}")
-    return Sequence(identifier, _boolean(parameters, "sequence_start"), _boolean(parameters, "sequence_end"))
-
-
-def _boolean(parameters: Mapping[str, Parameter], name: str) -> bool:
-    value = parameters.get(name, False)
-    if type(value) is not bool:
-        raise InvalidInput(f"parameter `{name}` is {shown(value)}, expected true or false")
-    return value
+    return Sequence(identifier, flag(parameters, "sequence_start"), flag(parameters, "sequence_end"))

@@ -22,6 +22,7 @@ from deployments.protocols.request import (
     check_outputs,
     check_tensor,
     check_together,
+    flag,
     parameters_of,
     shown,
     spec_of,
@@ -171,7 +172,7 @@ def _decode_document(text: bytes, tail: _Tail, signature: Signature, model: str,
     tail.check_spent()
     check_together(rows, inputs)
     parameters = parameters_of(document.get("parameters"))
-    binary_output = _flag(parameters, "binary_data_output", False)
+    binary_output = flag(parameters, "binary_data_output")
     outputs, classes = _outputs(document, binary_output, signature)
     identifier = document.get("id", "")
     if type(identifier) is not str:
@@ -211,13 +212,6 @@ def _decode_tensor(name: str, tensor: dict[str, Any], spec: TensorSpec, tail: _T
     return from_json(name, tensor["data"], spec.datatype, shape, text)
 
 
-def _flag(parameters: dict[str, Parameter], name: str, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if type(value) is not bool:
-        raise InvalidInput(f"parameter `{name}` is {shown(value)}, expected true or false")
-    return value
-
-
 def _refuse_shared_memory(name: str, parameters: dict[str, Parameter]) -> None:
     if "shared_memory_region" in parameters:
         raise Unsupported(f"tensor {shown(name)} is in shared memory, which is not supported; send its data instead")
@@ -238,7 +232,7 @@ def _outputs(
         _refuse_shared_memory(name, parameters)
         if classification.EXTENSION in parameters:
             asked[name] = parameters[classification.EXTENSION]
-        requested.append(RequestedOutput(name, _flag(parameters, "binary_data", binary_output)))
+        requested.append(RequestedOutput(name, flag(parameters, "binary_data", binary_output)))
     known = signature.outputs or {}
     check_outputs(requested, known)
     counts = {name: classification.class_count(name, value, known[name]) for name, value in asked.items()}
