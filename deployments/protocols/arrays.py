@@ -12,6 +12,7 @@ import orjson
 from configs.errors import InvalidInput
 from configs.tensors import Datatype
 from deployments.protocols.binary import bytes_elements
+from deployments.protocols.numbers import NumberList, parse_numbers
 from deployments.protocols.request import shown
 
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -49,7 +50,16 @@ def parse_json(text: bytes, what: str = "the body") -> Any:
 
 def parse_object(body: bytes, expected: str) -> dict[str, Any]:
     """The JSON object that a body must be; `expected` describes it. Raises InvalidInput."""
-    document = parse_json(body)
+    return _as_object(parse_json(body), expected)
+
+
+def parse_tensors(body: bytes, expected: str) -> dict[str, Any]:
+    """As `parse_object`, with a `NumberList` in place of each long list of numbers; `from_json` takes it."""
+    document = parse_numbers(body)
+    return _as_object(parse_json(body) if document is None else document, expected)
+
+
+def _as_object(document: Any, expected: str) -> dict[str, Any]:
     if type(document) is not dict:
         raise InvalidInput(f"the body is JSON, but not {expected}")
     return document
@@ -57,9 +67,9 @@ def parse_object(body: bytes, expected: str) -> dict[str, Any]:
 
 def from_json(
     name: str,
-    data: list[Json],
+    data: list[Json] | NumberList,
     datatype: Datatype,
-    shape: Sequence[int],
+    shape: list[int],
     text: bytes,
     to_bytes: Callable[[Json], bytes] | None = None,
 ) -> np.ndarray:
@@ -70,6 +80,11 @@ def from_json(
     Raises InvalidInput for ragged lists, a wrong number of elements, elements of a wrong type and numbers out of
     the datatype's range (also floats that would become infinite).
     """
+    if isinstance(data, NumberList):
+        packed_numbers = data.pack(datatype, shape)
+        if packed_numbers is not None:
+            return packed_numbers
+        data = data.to_list()  # to say what is wrong
     flat = _flatten(name, data, shape)
     if datatype is Datatype.BYTES:
         return _bytes_array(name, flat, shape, to_bytes or _utf8)
@@ -215,7 +230,7 @@ def kind_of(item: object) -> str:
         return "true" if item else "false"
     if isinstance(item, dict):
         return "an object"
-    if isinstance(item, list):
+    if isinstance(item, list | NumberList):
         return "a list"
     if isinstance(item, str):
         return f"the string {shown(item)}"

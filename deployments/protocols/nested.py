@@ -10,6 +10,7 @@ from configs.errors import InvalidInput
 from configs.tensors import Datatype, TensorSpec
 from deployments.protocols.arrays import from_json, kind_of
 from deployments.protocols.binary import bytes_elements
+from deployments.protocols.numbers import NumberList
 from deployments.protocols.request import check_tensor, shown
 
 _MAX_RANK = 64
@@ -54,7 +55,8 @@ def _row(name: str, value: Any, shape: list[int], spec: TensorSpec, text: bytes)
         )
     shape = [1, *shape]
     check_tensor(name, spec.datatype, shape, spec)
-    return from_json(name, [value], spec.datatype, shape, text, _element)
+    row = value.as_row() if type(value) is NumberList else [value]
+    return from_json(name, row, spec.datatype, shape, text, _element)
 
 
 def elements_to_array(name: str, elements: list[Any], spec: TensorSpec, text: bytes) -> np.ndarray:
@@ -73,6 +75,8 @@ def elements_to_array(name: str, elements: list[Any], spec: TensorSpec, text: by
 
 def shape_of(value: Any) -> list[int]:
     """Sizes along the first elements; `from_json` checks that the others agree."""
+    if type(value) is NumberList:
+        return value.shape
     shape: list[int] = []
     while type(value) is list and len(shape) < _MAX_RANK:
         shape.append(len(value))

@@ -7,7 +7,7 @@ import orjson
 
 from configs.errors import InvalidInput, UnsupportedMediaType
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
-from deployments.protocols.arrays import parse_json, parse_object
+from deployments.protocols.arrays import parse_json, parse_tensors
 from deployments.protocols.multipart import parse_parts
 from deployments.protocols.nested import either_to_array, to_nested
 from deployments.protocols.request import InferRequest, check_together, shown, spec_of
@@ -34,7 +34,7 @@ def decode(body: bytes, content_type: str, signature: Signature) -> InferRequest
     if not body:
         raise InvalidInput(f"the body is empty; send {' or '.join(accepted(inputs))}")
     if kind in _JSON:
-        values, text = parse_object(body, 'an object of inputs like {"name": [...]}'), body
+        values, text = parse_tensors(body, 'an object of inputs like {"name": [...]}'), body
     elif kind == "multipart/form-data":
         values, text = _form_values(body, content_type, inputs), body
     else:

@@ -11,8 +11,9 @@ import orjson
 
 from configs.errors import InvalidInput
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
-from deployments.protocols.arrays import kind_of, parse_object
+from deployments.protocols.arrays import kind_of, parse_tensors
 from deployments.protocols.nested import to_array, to_nested
+from deployments.protocols.numbers import NumberList
 from deployments.protocols.request import InferRequest, check_together, shown, spec_of
 
 SIGNATURE_NAME = "serving_default"
@@ -51,7 +52,7 @@ def decode(body: bytes, signature: Signature, model: str, version: str) -> Predi
     `inputs` is an object of input name → list of rows, or the list of rows of the graph's one input.
     BYTES are strings or `{"b64": "…"}`. Other keys of the body are ignored, as those servers do. Raises InvalidInput.
     """
-    document = parse_object(body, "an object with `instances` or `inputs`")
+    document = parse_tensors(body, "an object with `instances` or `inputs`")
     columns = "inputs" in document
     if columns == ("instances" in document):
         raise InvalidInput("send one of `instances` (a list of rows) and `inputs` (a list of rows for each input)")
@@ -115,6 +116,8 @@ def _tensor_infos(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
 
 def _columns(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
     """Input name → list of rows."""
+    if type(instances) is NumberList:
+        return {_only(specs, "a row of `instances`"): instances}
     if type(instances) is not list:
         raise InvalidInput(f"`instances` must be a list of rows, not {kind_of(instances)}")
     if not instances:

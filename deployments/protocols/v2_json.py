@@ -13,7 +13,7 @@ import orjson
 from configs.errors import InvalidInput, Unsupported
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
 from deployments.protocols import classification, model_config, repository
-from deployments.protocols.arrays import from_json, parse_object, to_json
+from deployments.protocols.arrays import from_json, parse_tensors, to_json
 from deployments.protocols.binary import from_bytes, to_bytes
 from deployments.protocols.request import (
     InferRequest,
@@ -160,7 +160,7 @@ def _header_size(header_length: str, body_size: int) -> int:
 def _decode_document(text: bytes, tail: _Tail, signature: Signature, model: str, version: str) -> InferRequest:
     if not text:
         raise InvalidInput("the body is empty; send a JSON object with `inputs`")
-    document = parse_object(text, "an object with `inputs`")
+    document = parse_tensors(text, "an object with `inputs`")
     inputs = signature.inputs or {}
     rows: Rows = {}
     for tensor in _list_of(document, "inputs"):

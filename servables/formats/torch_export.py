@@ -12,6 +12,7 @@ from servables.extras import require
 from servables.files import matching, one_line, only_file
 from servables.manifest import Manifest, read_manifest, resolve
 from servables.pt2_archive import load_program
+from servables.torch_prepack import prepack
 from servables.torch_servable import TorchServable, datatype_of, prepare
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def load(folder: Path, options: LoadOptions) -> Servable:
     manifest = read_manifest(folder)
     signature = resolve(folder, manifest, inputs, _outputs(path, program, manifest))
     ordered = signature.model_copy(update={"inputs": {name: (signature.inputs or {})[name] for name in inputs}})
-    return TorchServable(_forward(path, program), ordered, options.device, copies=_writes(program))
+    return TorchServable(_forward(path, program, options.device), ordered, options.device, copies=_writes(program))
 
 
-def _forward(path: Path, program: "ExportedProgram") -> Callable[..., Any]:
+def _forward(path: Path, program: "ExportedProgram", device: str) -> Callable[..., Any]:
     """The bare generated code with the weights bound: a quarter of the time of `program.module()` for a small model."""
     state = []
     for spec in program.graph_signature.input_specs:
@@ -56,6 +57,8 @@ def _forward(path: Path, program: "ExportedProgram") -> Callable[..., Any]:
             continue
         where = program.state_dict if spec.target in program.state_dict else program.constants
         state.append(where[str(spec.target)].detach())
+    if device == "cpu":
+        state = prepack(program.graph_module, state)
     forward = partial(program.graph_module.forward, *state)
     most = min((_most_rows(path, program, node) for node in _user_inputs(path, program)), default=None)
     return forward if most is None or most == float("inf") else partial(_bounded, forward, int(most))

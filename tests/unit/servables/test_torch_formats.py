@@ -263,3 +263,31 @@ def test_exported_programs_load_side_by_side(folder: Path, pt2: bytes) -> None:
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(lambda _: torch_export.load(folder, OPTIONS), range(12)))
     assert len(loaded) == 12
+
+
+class Wide(torch.nn.Module):
+    """Large layers that share a weight, one of them without a bias, and one whose weight is used otherwise too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tied = torch.nn.Linear(512, 512)
+        self.bare = torch.nn.Linear(512, 512, bias=False)
+        self.read = torch.nn.Linear(512, 512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.tied(self.tied(x.unsqueeze(1)).relu())
+        return self.read(self.bare(h)).squeeze(1) + self.read.weight.mean()
+
+
+@pytest.mark.parametrize("rows", [1, 16])
+def test_large_layers_are_packed_once(folder: Path, rows: int) -> None:
+    module = Wide().eval()
+    export(folder, module, torch.rand(3, 512))
+    servable = torch_export.load(folder, OPTIONS)
+    x = np.random.default_rng(0).random((rows, 512), np.float32)
+    with torch.profiler.profile() as profile:
+        found = servable({"x": x})["output"]
+    np.testing.assert_allclose(found, expected(module, x), rtol=1e-3, atol=1e-4)
+    calls = {event.key: event.count for event in profile.key_averages()}
+    assert calls["mkldnn::_linear_pointwise"] == 3
+    assert calls["aten::linear"] == 1
