@@ -137,6 +137,7 @@ class Batcher(Generic[K]):
         self._running: _Running | None = None
         self._wake = threading.Lock()
         self._wake.acquire()
+        self._rousing = False
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name=f"millrace-{name}", daemon=True)
@@ -167,7 +168,9 @@ class Batcher(Generic[K]):
         item = _Item(arrays, count, size, loop.create_future(), now, terms, place)
         self._ranks[place] += count
         self._arrivals.append(item)
-        self._rouse()
+        if not self._rousing:
+            self._rousing = True
+            loop.call_soon(self._rouse)
         if self._closed:  # since the first look: the thread may have looked for the last time
             item.future.cancel()
             self._uncount(item)
@@ -236,7 +239,11 @@ class Batcher(Generic[K]):
             del self._ranks[item.place]
 
     def _rouse(self) -> None:
-        """Wake the thread; a token that it has not taken yet will show it the new item too."""
+        """Wake the thread; a token that it has not taken yet will show it the new item too.
+
+        Called once a turn of the event loop: what arrived in the same turn shares a call and one change of threads.
+        """
+        self._rousing = False
         if self._wake.locked():
             with suppress(RuntimeError):  # another thread, which closes the batcher, was faster
                 self._wake.release()
