@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cluster.ports import Ports
+from configs.serve import CLIENT_ADDRESS
 
 MAX_MESSAGE_BYTES = 128 << 20
 """Largest message between processes and over gRPC: above the gateway's largest request body, 64 MiB by default."""
@@ -151,9 +152,11 @@ def _faults() -> list[Setting]:
             # Ray's template has no place for a rule of one's own. This value ends a line of each backend, so further
             # lines can follow it; the last word begins the line that the rest of the template's line belongs to.
             f"5s\n    http-request wait-for-body time {_BODY_S}s if {{ req.hdr(content-length) -m found }}"
+            f"\n    http-request set-header {CLIENT_ADDRESS} %[src]"
             "\n    default-server",
             "HAProxy can only send again what it held whole when it sent it first, and many clients send headers and "
-            "body apart. It waits for bodies of known length, or for a full buffer: not for streams.",
+            "body apart. It waits for bodies of known length, or for a full buffer: not for streams. The gateway sees "
+            "HAProxy's address alone, so it is told the client's, for `client_limit`.",
         ),
         Setting(
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S",

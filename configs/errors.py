@@ -122,6 +122,12 @@ class Overloaded(MillraceError):
         return type(self), (self.message, self.retry_after_s)
 
 
+class TooManyRequests(Overloaded):
+    """The caller itself has more requests in flight than one client may have; others are served."""
+
+    http_status = 429
+
+
 class DeadlineExceeded(MillraceError):
     """The time that the caller gave has passed; what had not begun was dropped."""
 

@@ -27,7 +27,7 @@ from configs.graph import (
     SwitchNode,
 )
 from configs.problems import shown
-from configs.serve import AppArgs, GatewayArgs, TracingArgs
+from configs.serve import AppArgs, ClientLimit, GatewayArgs, TracingArgs
 from configs.tensors import Datatype, TensorSpec
 from configs.translate import known_fields, members
 
@@ -107,7 +107,8 @@ def reference() -> str:
         _section(Sequences),
         _section(NodeOverride),
     ]
-    parts += [_SERVE, _code(SERVE_EXAMPLE), _section(AppArgs), _section(GatewayArgs), _section(TracingArgs)]
+    parts += [_SERVE, _code(SERVE_EXAMPLE)]
+    parts += [_section(model) for model in (AppArgs, GatewayArgs, ClientLimit, TracingArgs)]
     return "\n".join(parts)
 
 
@@ -138,6 +139,7 @@ _TITLES: dict[type[BaseModel], str] = {
     NodeOverride: "Node in a profile",
     AppArgs: "Application `args`",
     GatewayArgs: "Gateway",
+    ClientLimit: "Client limit",
     TracingArgs: "Tracing",
 }
 

@@ -10,7 +10,7 @@ from configs.documents import Document, Path_, read_document
 from configs.graph import Callable_, Replicas
 from configs.problems import Problem
 from configs.ray_serve import ServeConfig
-from configs.translate import HTTP_URL, translate
+from configs.translate import HEADER_NAME, HTTP_URL, translate
 
 IMPORT_PATH = "deployments.app:build"
 """Ray's `import_path` of our application."""
@@ -29,6 +29,26 @@ class GatewayArgs(BaseModel):
         ge=1,
         description="Requests that one replica holds at a time; more wait unseen, in Serve. By default more than "
         "HAProxy lets in: what a queue holds is bounded by `max_wait_s` of the nodes.",
+    )
+
+
+CLIENT_ADDRESS = "x-millrace-client"
+"""Header in which our HAProxy writes the address of the client; what a client itself writes there is replaced."""
+
+
+class ClientLimit(BaseModel):
+    """What one client may ask for at a time, so that others are served beside it. Handles are not limited."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    in_flight: int = Field(
+        ge=1, description="Requests that one client may have in flight in each gateway replica; more get 429."
+    )
+    header: Annotated[str, AfterValidator(str.lower)] = Field(
+        CLIENT_ADDRESS,
+        pattern=HEADER_NAME,
+        description="Header, or gRPC metadata, that tells clients apart; of a list the last value counts. By default "
+        "the address that HAProxy sees. Requests without it are those of one client.",
     )
 
 
@@ -87,6 +107,9 @@ class AppArgs(BaseModel):
         "graphs' routes.",
     )
     gateway: GatewayArgs = Field(default_factory=GatewayArgs, description="Size of the gateway.")
+    client_limit: ClientLimit | None = Field(
+        None, description="Most that one client may have in flight; without it there is no such limit."
+    )
     max_request_bytes: int = Field(64 << 20, ge=1, description="Largest request body in bytes; 64 MiB by default.")
     name: str = Field("millrace", min_length=1, description="Server name in the metadata of the v2 protocol.")
     tracing: TracingArgs | None = Field(None, description="Where spans of requests go; without it there are none.")

@@ -199,9 +199,12 @@ def _pattern(annotated: Any) -> str:
 
 HTTP_URL = "^https?://."
 """Pattern of a URL that one can post to."""
+HEADER_NAME = "^[A-Za-z0-9_.-]+$"
+"""Pattern of a header's name that gRPC's metadata may have too."""
 
 _PATTERNS = {
     HTTP_URL: "a URL that begins with http:// or https://",
+    HEADER_NAME: "a header's name: letters, digits, - _ and .",
     NODE_NAME: "a name of letters, digits and _ that does not start with a digit",
     GRAPH_NAME: "a name of letters, digits, _ and - that starts with a letter",
     _pattern(Reference): "a graph input (`image`) or a node's output (`scale.x`)",

@@ -5,7 +5,14 @@ import logging
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -14,6 +21,7 @@ import numpy as np
 from configs.errors import DeadlineExceeded, MillraceError, NodeError, NotFound
 from configs.tensors import Datatype, Rows
 from deployments import spans
+from deployments.clients import UNLIMITED, Clients
 from deployments.protocols.binary import as_bytes
 from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
@@ -45,11 +53,16 @@ class Answering:
     """Runs requests for all doors of a gateway."""
 
     def __init__(
-        self, services: Mapping[str, GraphService], recorder: Recorder, tracing: Tracing | None = None
+        self,
+        services: Mapping[str, GraphService],
+        recorder: Recorder,
+        tracing: Tracing | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self.services = services
         self.recorder = recorder
         self.tracing = tracing
+        self.clients = clients
         self._turns: WeakValueDictionary[tuple[str, int | str], asyncio.Lock] = WeakValueDictionary()
 
     def service(self, graph: str, version: str = "") -> GraphService:
@@ -63,6 +76,10 @@ class Answering:
                 f"Request for unknown model: '{graph}' has no version '{version[:100]}'; it has {GRAPH_VERSION}"
             )
         return service
+
+    def slot(self, headers: Mapping[bytes, bytes]) -> AbstractContextManager[None]:
+        """Within this context an HTTP request counts as its client's. Entering raises TooManyRequests."""
+        return UNLIMITED if self.clients is None else self.clients.by_headers(headers)
 
     async def infer(self, service: GraphService, request: InferRequest, terms: Terms = UNHURRIED) -> Answered:
         """Run the graph. Raises MillraceError, whatever went wrong; also for an output that no door can write."""

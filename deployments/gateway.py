@@ -13,6 +13,7 @@ from configs.errors import MillraceError
 from configs.serve import AppArgs
 from configs.tensors import Rows, Signature
 from deployments.answering import Answering, Stopwatch
+from deployments.clients import Clients
 from deployments.control import StageNames
 from deployments.grpc_door import GrpcDoor
 from deployments.http_door import HttpDoor
@@ -53,7 +54,8 @@ class Gateway(GrpcDoor):
         recorder = Recorder(versions, {name: s.executor for name, s in services.items()})
         for name, service in services.items():
             service.executor.on_events = partial(recorder.happened, name)
-        self.answering = Answering(services, recorder, tracing)
+        clients = Clients(args.client_limit) if args.client_limit is not None else None
+        self.answering = Answering(services, recorder, tracing, clients)
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes
         self._routers = import_routers(args.routers, services)

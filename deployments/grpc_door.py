@@ -13,7 +13,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 from configs.errors import MillraceError, NotFound
 from deployments import statistics
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
-from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, time_left, traced
+from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, slot, time_left, traced
 from deployments.grpc_infer_stream import InferStream
 from deployments.grpc_standard import StandardCalls
 from deployments.grpc_stream import interleave
@@ -116,11 +116,12 @@ class GrpcDoor(StandardCalls):
             proto = v2_grpc.parse_infer(request)
             service = self.answering.service(proto.model_name, proto.model_version)
             graph = service.name
-            asked = await off_loop(len(request), v2_grpc.decode_infer, proto, service.signature)
-            terms = terms_of(asked.parameters, time_left(grpc_context))
-            answer = await self.answering.infer(service, asked, terms)
-            outputs = answer.outputs
-            reply = await off_loop(size_of(outputs), v2_grpc.encode_infer, asked, outputs, graph, GRAPH_VERSION)
+            with slot(self.answering.clients, grpc_context):
+                asked = await off_loop(len(request), v2_grpc.decode_infer, proto, service.signature)
+                terms = terms_of(asked.parameters, time_left(grpc_context))
+                answer = await self.answering.infer(service, asked, terms)
+                outputs = answer.outputs
+                reply = await off_loop(size_of(outputs), v2_grpc.encode_infer, asked, outputs, graph, GRAPH_VERSION)
         except MillraceError as error:
             watch.failed(graph, error, error.grpc_code)
             raise

@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import grpc
@@ -12,6 +12,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 
 from configs.errors import InvalidInput, MillraceError, TooLarge
 from deployments.answering import Stopwatch, internal_error
+from deployments.clients import UNLIMITED, Clients
 from deployments.protocols.grpc_errors import trailing_metadata
 from deployments.protocols.terms import TIMEOUT_HEADER, timeout_header
 from deployments.protocols.v2_proto import ModelInferResponse
@@ -70,6 +71,11 @@ def time_left(grpc_context: RayServegRPCContext) -> float | None:
     """
     told = [timeout_header(str(value)) for key, value in grpc_context.invocation_metadata() if key == TIMEOUT_HEADER]
     return min(told, default=None)
+
+
+def slot(clients: Clients | None, grpc_context: RayServegRPCContext) -> AbstractContextManager[None]:
+    """Within this context a request counts as its client's. Entering raises TooManyRequests."""
+    return UNLIMITED if clients is None else clients.by_metadata(dict(grpc_context.invocation_metadata()))
 
 
 def check_size(request: bytes, limit: int) -> None:

@@ -14,7 +14,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 
 from configs.errors import MillraceError
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
-from deployments.grpc_edge import PROTOCOL, check_size, time_left, unforeseen
+from deployments.grpc_edge import PROTOCOL, check_size, slot, time_left, unforeseen
 from deployments.grpc_stream import Begun
 from deployments.large import off_loop, size_of
 from deployments.protocols import v2_grpc
@@ -88,13 +88,14 @@ class InferStream:
         decoupled = service.decoupled
         try:
             answers = self._answering.stream(service, request, terms)
-            async with aclosing(answers):
-                async for answer in answers:
-                    nodes += answer.nodes
-                    response, outputs = ModelStreamInferResponse(), answer.outputs
-                    filled = (service.name, GRAPH_VERSION, response.infer_response)
-                    await off_loop(size_of(outputs), v2_grpc.encode_infer, request, outputs, *filled)
-                    yield _final(response, not decoupled)
+            with slot(self._answering.clients, self._context):
+                async with aclosing(answers):
+                    async for answer in answers:
+                        nodes += answer.nodes
+                        response, outputs = ModelStreamInferResponse(), answer.outputs
+                        filled = (service.name, GRAPH_VERSION, response.infer_response)
+                        await off_loop(size_of(outputs), v2_grpc.encode_infer, request, outputs, *filled)
+                        yield _final(response, not decoupled)
             watch.answered(service.name, nodes, request.row_count)
             if decoupled and request.parameters.get(EMPTY_FINAL) is True:
                 yield _empty_final(request, service.name)

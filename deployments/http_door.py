@@ -124,9 +124,9 @@ class HttpDoor:
         """
         try:
             body = await self._read(receive)
-            with _watched(scope, receive):
+            with self._answering.slot(dict(scope["headers"])), _watched(scope, receive):
                 await custom(scope, _said_again(body, receive), send)
-        except MillraceError as error:  # the body's; the routes' own have been answered
+        except MillraceError as error:  # the body's or the client's; the routes' own have been answered
             await self._answer(error_response(self._count(scope, error)), scope, receive, send)
         except ClientLeft:
             return

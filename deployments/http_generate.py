@@ -60,14 +60,15 @@ async def _events(
     watch, begun = Stopwatch.start(answering.recorder, codec.protocol), False
     nodes: list[NodeTiming] = []
     try:
-        request = await off_loop(len(http.body), codec.decode, http)
-        answers = answering.stream(service, request, terms(http, request))
-        async with aclosing(answers):
-            async for answer in answers:
-                nodes += answer.nodes
-                data, _ = await off_loop(size_of(answer.outputs), codec.encode, request, answer.outputs)
-                yield generate.event(data)
-                begun = True
+        with answering.slot(http.headers):
+            request = await off_loop(len(http.body), codec.decode, http)
+            answers = answering.stream(service, request, terms(http, request))
+            async with aclosing(answers):
+                async for answer in answers:
+                    nodes += answer.nodes
+                    data, _ = await off_loop(size_of(answer.outputs), codec.encode, request, answer.outputs)
+                    yield generate.event(data)
+                    begun = True
     except Exception as error:  # the edge of the replica: what has begun with 200 can only end with an event
         if not begun:
             if isinstance(error, MillraceError):

@@ -39,16 +39,17 @@ def infer_handler(answering: Answering, service: GraphService, codec: Codec) -> 
     async def handler(http: Request) -> Response:
         watch = Stopwatch.start(answering.recorder, codec.protocol)
         try:
-            if len(http.body) <= LARGE:
-                request = codec.decode(http)
-            else:
-                request = await asyncio.to_thread(codec.decode, http)
-            answer = await answering.infer(service, request, terms(http, request))
-            outputs = answer.outputs
-            if size_of(outputs) <= LARGE:
-                body, headers = codec.encode(request, outputs)
-            else:
-                body, headers = await asyncio.to_thread(codec.encode, request, outputs)
+            with answering.slot(http.headers):
+                if len(http.body) <= LARGE:
+                    request = codec.decode(http)
+                else:
+                    request = await asyncio.to_thread(codec.decode, http)
+                answer = await answering.infer(service, request, terms(http, request))
+                outputs = answer.outputs
+                if size_of(outputs) <= LARGE:
+                    body, headers = codec.encode(request, outputs)
+                else:
+                    body, headers = await asyncio.to_thread(codec.encode, request, outputs)
         except MillraceError as error:
             watch.failed(service.name, error, str(error.http_status))
             raise

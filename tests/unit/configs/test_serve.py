@@ -239,6 +239,19 @@ def test_where_spans_go(lint, tracing, problem):
     assert problem in "\n".join(found) if problem else not found
 
 
+@pytest.mark.parametrize(
+    ("limit", "problem"),
+    [
+        ("{in_flight: 64, header: X-Tenant}", ""),
+        ("{header: x-tenant}", "client_limit.in_flight: is missing"),
+        ("{in_flight: 1, header: x tenant}", "client_limit.header: must be a header's name: letters, digits, - _ and ."),
+    ],
+)
+def test_what_one_client_may_ask_for(lint, limit, problem):
+    found = lint(app(args=f"{{graphs: [configs/digits.yaml], client_limit: {limit}}}"))
+    assert problem in "\n".join(found) if problem else not found
+
+
 def test_app_args_defaults():
     args = AppArgs(graphs=["g.yaml"])
     assert (args.profile, args.gateway.replicas.min, args.gateway.replicas.max) == ("auto", 1, 1)
