@@ -1,5 +1,6 @@
 """Who leaves, is late, is poisonous or ends the process harms nobody else: through every door, behind both proxies."""
 
+import http.client
 import json
 import os
 import socket
@@ -7,17 +8,22 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
 import pytest
 
+from configs.serve import CLIENT_ADDRESS
+from tests.serve.test_grpc import gated
 from tests.support.grpc_client import infer_request, rpc
 from tests.support.http import Answer
-from tests.support.server import ROOT, Server
+from tests.support.server import IN_FLIGHT, ROOT, Server
 
 Leave = Callable[[], None]
 
@@ -154,6 +160,27 @@ def test_more_than_can_be_done_in_time_is_refused_with_the_time_to_come_back(ser
         asked = [rpc(channel, "ModelInfer").future(request, timeout=60) for _ in range(40)]
         codes = {(one.exception(), one.code())[1] for one in asked}
     assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+@pytest.mark.proxy("haproxy")  # which tells the gateway the address of each client
+def test_a_client_with_too_much_in_flight_is_refused_and_others_are_not(server: Server, gate: Path) -> None:
+    with grpc.insecure_channel(server.grpc, [("grpc.enable_retries", 0)]) as channel:
+        asked = [rpc(channel, "ModelInfer").future(gated(gate), timeout=120) for _ in range(IN_FLIGHT + 1)]
+        server.wait(lambda: any(one.done() for one in asked), 60, "one is refused")
+        refused = server.request("/slow", {"x": [[1, 2]]}, {CLIENT_ADDRESS: "127.0.0.2"})
+        assert (refused.status, list(refused.json)) == (429, ["error"])
+        assert int(refused.headers["retry-after"]) >= 1
+        assert server.request("/v2/health/ready").status == 200
+        elsewhere = http.client.HTTPConnection(
+            urlsplit(server.http).netloc, timeout=60, source_address=("127.0.0.2", 0)
+        )
+        with closing(elsewhere):
+            elsewhere.request("POST", "/slow", json.dumps({"x": [[1, 2]]}), {"content-type": "application/json"})
+            assert elsewhere.getresponse().status == 200
+        gate.unlink()
+        codes = Counter((one.exception(), one.code())[1] for one in asked)
+    assert codes == {grpc.StatusCode.OK: IN_FLIGHT, grpc.StatusCode.RESOURCE_EXHAUSTED: 1}
+    assert server.request("/slow", {"x": [[1, 2]]}).status == 200
 
 
 def test_a_nodes_policies_hold_in_the_gateway(server: Server) -> None:

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 GRAPHS = Path("tests/support/graphs_yaml")
 ROUTERS = ["examples.digits.routes:router", "tests.support.routes:router"]
 MAX_REQUEST_BYTES = 1 << 20
+IN_FLIGHT = 80
+"""Requests that one address may have in flight: more than any test has, but that of this limit."""
 START_S = 240
 """Longest start: half a dozen processes that import torch on two busy cores."""
 _RUN = "from cli.main import main; main()"
@@ -186,5 +188,6 @@ def _config(http_port: int, grpc_port: int) -> dict[str, Any]:
         "routers": ROUTERS,
         "profile": "cpu",
         "max_request_bytes": MAX_REQUEST_BYTES,
+        "client_limit": {"in_flight": IN_FLIGHT},
     }
     return config
