@@ -11,6 +11,7 @@ import yaml
 
 from configs.errors import RowErrors
 from configs.graph import Batch, Cache, GraphConfig
+from configs.serve import CLIENT_ADDRESS, AppArgs
 from deployments.protocols.terms import LEAST_URGENT, TIMEOUT_HEADER, terms_of
 from graphs.check import check_graph
 from graphs.line import AGEING_S
@@ -40,6 +41,14 @@ def test_the_node_names_its_bad_rows() -> None:
     with pytest.raises(RowErrors) as error:
         module["logarithm"](np.array([1.0, -2.0, 3.0, 0.0]))
     assert error.value.reasons == {1: "-2 has no logarithm", 3: "0 has no logarithm"}
+
+
+def test_the_limit_of_a_client_is_one() -> None:
+    [shown] = snippets(PAGE, "check these args", "yaml")
+    limit = AppArgs.model_validate(yaml.safe_load(shown)["args"]).client_limit
+    assert limit is not None
+    assert (limit.in_flight, limit.header) == (64, "x-tenant")
+    assert f"`{CLIENT_ADDRESS}`" in TEXT
 
 
 def test_the_request_is_read_as_the_page_says() -> None:
