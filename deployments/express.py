@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from deployments.departures import UNWATCHED
 from deployments.http_door import HttpDoor
+from deployments.whole_body import gather_body
 
 Message = dict[str, Any]
 Scope = dict[str, Any]
@@ -94,6 +95,9 @@ class _Lane:
                 _hold_head(send, scope, message)
             await send(message)
 
+        cycle = getattr(receive, "__self__", None)
+        if isinstance(cycle, RequestResponseCycle):
+            gather_body(cycle, self._door.max_request_bytes)
         started = time.perf_counter()
         await self._slots.acquire()  # does not wait: `takes` looked
         self._metrics.inc_num_ongoing_requests(self._counted_as)

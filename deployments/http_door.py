@@ -66,7 +66,7 @@ class HttpDoor:
         routers: Mapping[str, APIRouter] = MappingProxyType({}),
     ) -> None:
         self._answering = answering
-        self._max_bytes = max_request_bytes
+        self.max_request_bytes = max_request_bytes
         app = mounted(routers.values(), answering, self._no_route) if routers else None
         self._custom = cast("App | None", app)  # FastAPI's types are MutableMapping where ours are dict
         self._handlers: dict[str, dict[str, Handler]] = {}
@@ -187,7 +187,7 @@ class HttpDoor:
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_bytes:
+        if declared.isdigit() and int(declared) > self.max_request_bytes:
             raise self._too_large(int(declared))
         encoding = headers.get(b"content-encoding")
         coding = compression.content_coding(encoding) if encoding is not None else ""
@@ -195,7 +195,7 @@ class HttpDoor:
         if not coding:
             return body
         most = len(body) * compression.MOST_EXPANSION
-        return await off_loop(most, compression.decompressed, body, coding, self._max_bytes)
+        return await off_loop(most, compression.decompressed, body, coding, self.max_request_bytes)
 
     async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -206,14 +206,14 @@ class HttpDoor:
                 raise ClientLeft
             chunk, more = message.get("body", b""), message.get("more_body", False)
             size += len(chunk)
-            if size > self._max_bytes:
+            if size > self.max_request_bytes:
                 raise self._too_large(size)
             chunks.append(chunk)
         return b"".join(chunks) if len(chunks) > 1 else chunks[0]
 
     def _too_large(self, size: int) -> TooLarge:
         return TooLarge(
-            f"the body has at least {size} bytes, more than the {self._max_bytes} accepted; "
+            f"the body has at least {size} bytes, more than the {self.max_request_bytes} accepted; "
             f"send fewer rows, or raise `max_request_bytes` in the serve config"
         )
 

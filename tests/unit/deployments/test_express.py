@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-import uvicorn
 
 from deployments.express import _hold_head
+from tests.unit.deployments.served import connection, content_of
 
 SENDS = {"small": [b"body"], "large": [b"x" * 100_000], "empty": [b""], "stream": [b"one", b"two", b""]}
 
@@ -23,26 +23,14 @@ async def test_the_client_gets_every_byte_and_the_connection_stays_open(kind: st
         for part in parts:
             await send({"type": "http.response.body", "body": part, "more_body": part is not parts[-1]})
 
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http="httptools", lifespan="off", log_level="error")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  uvicorn tells by this flag alone
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
+    async with connection(app) as (reader, writer):
         for method in ("GET", "HEAD", "GET"):
             writer.write(f"{method} / HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            if kind != "stream" and method != "HEAD":
+                assert await content_of(reader) == parts[0]
+                continue
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
             assert head.startswith(b"HTTP/1.1 200")
-            if method == "HEAD":
-                continue
-            if kind == "stream":
+            if method != "HEAD":
                 body = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
                 assert body == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
-            else:
-                assert await asyncio.wait_for(reader.readexactly(len(parts[0])), 10) == parts[0]
-    finally:
-        writer.close()
-        server.should_exit = True
-        await serving
