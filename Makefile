@@ -1,12 +1,14 @@
-# One command a job; `make help` lists them. The environment in .venv is made from PYTHON and requirements.lock.
+# One command a job; `make help` lists them. The environment in .venv is made from PYTHON and requirements.lock, that
+# of the client libraries in .venv-clients from requirements-clients.lock.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := $(VENV)-clients
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup lint format lock clean
+.PHONY: help run test setup clients lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +17,7 @@ run: setup ## train the demo's models if they are missing, then serve them (Ctrl
 	@$(BIN)/python -m examples.digits.train
 	@exec $(BIN)/millrace run serve_config.yaml
 
-test: lint ## format, lint, types, import layers, then every test
+test: lint clients ## format, lint, types, import layers, then every test
 	$(BIN)/python -m pytest -q tests/unit
 	$(BIN)/python -m pytest --ignore=tests/unit
 
@@ -42,10 +44,19 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-lock: setup ## resolve the dependencies of pyproject.toml into requirements.lock again
+clients: $(CLIENTS)/.installed ## make .venv-clients: client libraries for tests/clients, whose pins clash with ours
+
+# No pip inside and nothing compiled: it takes half as long.
+$(CLIENTS)/.installed: requirements-clients.lock | $(STAMP)
+	$(BIN)/python -m venv --clear --without-pip $(CLIENTS)
+	$(BIN)/python -m pip --python $(CLIENTS)/bin/python install --quiet --disable-pip-version-check \
+		--no-compile --no-deps -r requirements-clients.lock
+	@touch $@
+
+lock: setup ## resolve the dependencies of pyproject.toml into both lock files again
 	$(BIN)/python -m pip install --quiet uv
 	BIN=$(BIN) scripts/lock.sh
 
 clean: ## remove the environment and every cache; trained models stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,7 +61,8 @@ def _tensor(name: str, datatype: str, shape: list[int], **more: object) -> dict[
 
 
 def _values(datatype: Datatype) -> list[object]:
-    return {Datatype.BYTES: ["a", "b"], Datatype.BOOL: [True, False]}.get(datatype, [1, 0])
+    values: dict[Datatype, list[object]] = {Datatype.BYTES: ["a", "b"], Datatype.BOOL: [True, False]}
+    return values.get(datatype, [1, 0])
 
 
 def _raw(datatype: Datatype) -> bytes:

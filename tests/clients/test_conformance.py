@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +14,8 @@ from tests.support.server import ROOT, Server
 
 SUITE = ROOT / "tests/conformance"
 GRAPHS = ROOT / "tests/support/graphs_yaml/conformance"
+CLIENTS = Path(f"{sys.prefix}-clients/bin/python")
+"""In an environment with the clients' libraries, kserve's among them, and with nothing of ours."""
 NOT_YET = ("load",)
 """Capabilities that our server does not have."""
 
@@ -47,10 +50,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.timeout(600)
 def test_our_server_conforms(models: Server) -> None:
+    assert CLIENTS.exists(), f"{CLIENTS} is missing; make it with `make clients`"
     command = [sys.executable, "-m", "pytest", "-q", str(SUITE), f"--http-url={models.http}"]
     command += [f"--grpc-url={models.grpc}", "--with=all", f"--without={','.join(NOT_YET)}", "--strict-models"]
+    command += [f"--client-python={CLIENTS}"]
     done = subprocess.run(command, cwd=SUITE, env=suite_environment(), capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+    assert f"{CLIENTS} has no" not in done.stdout, done.stdout  # the suite skips clients that are not installed
 
 
 def suite_environment() -> dict[str, str]:
