@@ -25,8 +25,8 @@ def gather_body(cycle: RequestResponseCycle, max_bytes: int) -> None:
 class _Chunks:
     """In the place of uvicorn's bytearray: chunks that are joined once."""
 
-    def __init__(self, first: bytes, max_bytes: int) -> None:
-        self._chunks = [first]
+    def __init__(self, first: bytes | bytearray, max_bytes: int) -> None:
+        self._chunks: list[bytes | bytearray] = [first]
         self._size = len(first)
         self._max_bytes = max_bytes
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from configs.errors import DeadlineExceeded, MillraceError, NodeError, Overloaded, RowErrors, Unavailable
+from configs.errors import DeadlineExceeded, MillraceError, NodeError, RowErrors, Unavailable
 from configs.graph import Batch, NodeBase
+from graphs.admission import Admission, Running
 from graphs.batch_size import BatchSize
 from graphs.line import Line, rank
 from graphs.pace import Pace
@@ -29,9 +30,6 @@ CPU_BATCH_BYTES = 1 << 20
 APART = 0
 """So few that each item is called alone, and only once whatever becomes of others: for what is not idempotent."""
 _CLOSED = "shutting down; send the request again"
-_HEADROOM = 1.25
-"""What is taken must be expected in this much less than its time: in overload the line is always as long as it may be,
-and without headroom every second answer would be just too late."""
 
 
 def most_bytes(config: NodeBase) -> int | None:
@@ -88,16 +86,6 @@ class _Outcome(Generic[K]):
     error: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """The call that the thread makes, or made last."""
-
-    rows: int
-    last: int
-    """The largest rank in it."""
-    started: float
-
-
 class Batcher(Generic[K]):
     """Calls a blocking function in one thread of its own, never on the event loop.
 
@@ -132,9 +120,7 @@ class Batcher(Generic[K]):
         self._arrivals: deque[_Item[K]] = deque()
         self._line: Line[_Item[K]] = Line()
         """Of the thread alone; what the event loop adds goes through `_arrivals`."""
-        self._ranks: Counter[int] = Counter()
-        """Rank → rows that wait or are being computed. Of the event loop alone."""
-        self._running: _Running | None = None
+        self._admission = Admission(name, batch.max_wait_s, self._pace)
         self._wake = threading.Lock()
         self._wake.acquire()
         self._rousing = False
@@ -163,10 +149,9 @@ class Batcher(Generic[K]):
         if terms.deadline <= now:
             raise self._too_late()
         place = rank(terms, now)
-        self._admit(place, count, terms, now)
+        self._admission.enter(place, count, terms, now, self.max_rows)
         size = sum(array.nbytes for array in arrays.values())
         item = _Item(arrays, count, size, loop.create_future(), now, terms, place)
-        self._ranks[place] += count
         self._arrivals.append(item)
         if not self._rousing:
             self._rousing = True
@@ -202,41 +187,11 @@ class Batcher(Generic[K]):
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _admit(self, place: int, count: int, terms: Terms, now: float) -> None:
-        """Refuse what would wait too long. An idle model takes everything, or it would never show that it is faster."""
-        ahead = sum(rows for other, rows in self._ranks.items() if other <= place)
-        if not ahead:
-            return
-        wait_s = self._wait_s(ahead, count, place, now)
-        limit_s = min(self._batch.max_wait_s, (terms.deadline - now) / _HEADROOM)
-        if wait_s > limit_s:
-            raise Overloaded(
-                f"node {self._name} is overloaded: the answer would take {wait_s:.3g} s, the limit is "
-                f"{limit_s:.3g} s; send the request later",
-                wait_s - limit_s,
-            )
-
-    def _wait_s(self, ahead: int, count: int, place: int, now: float) -> float:
-        """Seconds until an answer for `count` rows behind `ahead` others."""
-        running, most = self._running, self.max_rows
-        behind = self._ranks.total() - ahead
-        wait_s = 0.0
-        if running is not None and running.last <= place:
-            ahead = max(ahead - running.rows, 0)
-            wait_s = max(self._pace.seconds(running.rows) - (now - running.started), 0.0)
-        rows = ahead + count
-        # The last call is shared with some that come later: it will be about as large as the one before.
-        later = max(behind, running.rows - rows % most if running is not None else 0)
-        return wait_s + self._pace.wait_s(rows + min(later, -rows % most), most)
-
     def _uncount(self, item: _Item[K]) -> None:
         """Nobody waits for these rows any more."""
-        if not item.counted:
-            return
-        item.counted = False
-        self._ranks[item.place] -= item.count
-        if not self._ranks[item.place]:
-            del self._ranks[item.place]
+        if item.counted:
+            item.counted = False
+            self._admission.leave(item.place, item.count)
 
     def _rouse(self) -> None:
         """Wake the thread; a token that it has not taken yet will show it the new item too.
@@ -271,7 +226,7 @@ class Batcher(Generic[K]):
         for item in batch:
             item.taken = True
         rows, started = sum(item.count for item in batch), self._clock()
-        self._running = _Running(rows, max(item.place for item in batch), started)
+        self._admission.running = Running(rows, max(item.place for item in batch), started)
         self._run(batch)
         self._pace.note(rows, self._clock() - started)  # with what failed and was called again: that is the pace
         return True
