@@ -1,0 +1,236 @@
+"""The durable state: versions with every change of their phases, routes by revision, pins, the configuration."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from configs.errors import Unavailable
+from rollouts.database import migrate, open_database
+from rollouts.life import Key, Life, Phase
+from rollouts.plan import Reroute
+from rollouts.tables import ConfigurationRow, PinRow, RouteRow, TransitionRow, VersionRow
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Which version of each servable has the traffic."""
+
+    revision: int
+    """Grows with every change, also over a loss of the state. 0: there never was a route."""
+    versions: Mapping[str, Key]
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A version came into a phase, at a time in seconds since 1970."""
+
+    key: Key
+    at: float
+    before: Phase | None
+    """None: it was seen for the first time."""
+    after: Phase
+    reason: str
+
+
+class StateStore:
+    """Every method is one transaction: all of it is on the disk when it returns, or nothing is. Blocks; thread-safe.
+
+    Each may raise Unavailable: the database is away, or another control changed the same. It can be called again.
+
+    Args:
+        url: `sqlite:///path/to/file` or `postgresql://user:password@host/name`.
+
+    Raises:
+        ConfigError: another URL, or a database that a newer Millrace wrote.
+        MissingExtra: PostgreSQL's driver is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_database(url)
+        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+        with self._transaction() as session:
+            migrate(session.connection())
+
+    def lives(self) -> dict[str, list[Life]]:
+        """Every servable's versions."""
+        found: dict[str, list[Life]] = {}
+        with self._transaction() as session:
+            for row in session.scalars(select(VersionRow).order_by(VersionRow.servable, VersionRow.number)):
+                found.setdefault(row.servable, []).append(_life(row))
+        return found
+
+    def life(self, key: Key) -> Life:
+        """One version, which was seen before."""
+        with self._transaction() as session:
+            return _find(session, key)
+
+    def observe(self, servable: str, published: Iterable[Key] | None, up: Iterable[Key], now: float) -> None:
+        """Record which versions a source has, and those in memory; the ones that are new are `discovered`.
+
+        Args:
+            published: None: the source cannot be read, so that it has what it had.
+            up: what is in memory, of any servables.
+        """
+        present = {key for key in up if key.servable == servable}
+        with self._transaction() as session:
+            rows = {_key(row): row for row in session.scalars(select(VersionRow).where(*_of(servable)))}
+            offered = {key for key, row in rows.items() if row.published} if published is None else set(published)
+            for key, row in rows.items():
+                row.published = key in offered
+            for key in sorted((offered | present) - set(rows)):
+                row = VersionRow(**key._asdict(), **_columns(Life(key)), published=key in offered)
+                session.add(row)
+                session.flush()  # gives it its id
+                session.add(_transition(row.id, None, Life(key), now))
+
+    def save(self, before: Life, after: Life, now: float) -> None:
+        """Record a change of one version. Raises Unavailable if it is no longer as it was `before`."""
+        with self._transaction() as session:
+            _change(session, before, after, now)
+
+    def reroute(self, change: Reroute, now: float) -> int:
+        """Publish new routes: the version gets the traffic, and the one that had it drains. Gives the revision.
+
+        Raises ValueError if the version is not warm.
+        """
+        with self._transaction() as session:
+            last = session.scalar(select(func.max(RouteRow.revision))) or 0
+            # Milliseconds: so it grows even where the database was lost, and gateways never take old for new.
+            revision = max(last + 1, int(now * 1000))
+            for row in session.scalars(select(VersionRow).where(*_of(change.servable), VersionRow.current)).all():
+                if _key(row) != change.to:
+                    _change(session, _life(row), _unrouted(_life(row), revision), now)
+            version_id = _give_traffic(session, change.to, revision, now) if change.to else None
+            session.add(RouteRow(revision=revision, servable=change.servable, version_id=version_id, at=now))
+        return revision
+
+    def routes(self) -> Routes:
+        """The routes as they are."""
+        with self._transaction() as session:
+            revision = session.scalar(select(func.max(RouteRow.revision))) or 0
+            keys = [_key(row) for row in session.scalars(select(VersionRow).where(VersionRow.current))]
+        return Routes(revision, {key.servable: key for key in keys})
+
+    def history(self, servable: str, limit: int = 100) -> list[Transition]:
+        """What happened to a servable's versions, the last first."""
+        query = (
+            select(TransitionRow, VersionRow)
+            .join(VersionRow, TransitionRow.version_id == VersionRow.id)
+            .where(*_of(servable))
+            .order_by(TransitionRow.id.desc())
+            .limit(limit)
+        )
+        with self._transaction() as session:
+            return [
+                Transition(_key(row), of.at, Phase(of.before) if of.before else None, Phase(of.after), of.reason)
+                for of, row in session.execute(query)
+            ]
+
+    def pins(self) -> dict[str, int]:
+        """Servable → the version that somebody gave the traffic to."""
+        with self._transaction() as session:
+            return {row.servable: row.number for row in session.scalars(select(PinRow))}
+
+    def pin(self, servable: str, number: int | None) -> None:
+        """Give the traffic to a version, against the policy; None: as the policy says."""
+        with self._transaction() as session:
+            session.execute(delete(PinRow).where(PinRow.servable == servable))
+            if number is not None:
+                session.add(PinRow(servable=servable, number=number))
+
+    def last_configuration(self) -> str | None:
+        """The last configuration with which everything came up."""
+        with self._transaction() as session:
+            return session.scalar(select(ConfigurationRow.content).order_by(ConfigurationRow.id.desc()).limit(1))
+
+    def keep_configuration(self, content: str, now: float) -> None:
+        """Record that everything came up with this configuration."""
+        with self._transaction() as session:
+            session.add(ConfigurationRow(at=now, content=content))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        try:
+            with self._sessions.begin() as session:
+                yield session
+        except DBAPIError as error:
+            where = self._engine.url.render_as_string(hide_password=True)
+            raise Unavailable(f"the state in {where} cannot be used: {error.orig}; it is tried again") from error
+
+
+def _key(row: VersionRow) -> Key:
+    return Key(row.servable, row.number, row.digest)
+
+
+def _life(row: VersionRow) -> Life:
+    return Life(
+        _key(row),
+        Phase(row.phase),
+        row.reason,
+        row.failures,
+        row.retry_at,
+        row.revision,
+        row.published,
+        row.current,
+    )
+
+
+def _find(session: Session, key: Key) -> Life:
+    return _life(session.scalars(select(VersionRow).where(*_is(key))).one())
+
+
+def _columns(life: Life) -> dict[str, Any]:
+    return {
+        "phase": life.phase.value,
+        "reason": life.reason,
+        "failures": life.failures,
+        "retry_at": life.retry_at,
+        "revision": life.revision,
+        "current": life.current,
+    }
+
+
+def _of(servable: str) -> tuple[ColumnElement[bool]]:
+    return (VersionRow.servable == servable,)
+
+
+def _is(key: Key) -> tuple[ColumnElement[bool], ...]:
+    return *_of(key.servable), VersionRow.number == key.number, VersionRow.digest == key.digest
+
+
+def _unrouted(life: Life, revision: int) -> Life:
+    """A version that loses the traffic; one whose processes ended has nothing to drain."""
+    left = life.moved(Phase.DRAINING) if life.phase is Phase.ROUTED else life
+    return replace(left, current=False, revision=revision)
+
+
+def _give_traffic(session: Session, key: Key, revision: int, now: float) -> int:
+    life = _find(session, key)
+    return _change(session, life, replace(life.moved(Phase.ROUTED), current=True, revision=revision), now)
+
+
+def _change(session: Session, before: Life, after: Life, now: float) -> int:
+    """Write one version, and the transition if it is one. Gives the row's id."""
+    as_it_was = VersionRow.phase == before.phase, VersionRow.failures == before.failures
+    same = (*_is(before.key), *as_it_was, VersionRow.revision == before.revision)
+    version_id: int | None = session.scalar(
+        update(VersionRow).where(*same).values(_columns(after)).returning(VersionRow.id)
+    )
+    if version_id is None:
+        raise Unavailable(f"{before.key} is no longer {before.phase}: another control works on the same state")
+    if after.phase is not before.phase:
+        session.add(_transition(version_id, before.phase, after, now))
+    return version_id
+
+
+def _transition(version_id: int, before: Phase | None, after: Life, now: float) -> TransitionRow:
+    return TransitionRow(version_id=version_id, at=now, before=before, after=after.phase.value, reason=after.reason)
