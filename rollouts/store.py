@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from configs.errors import Unavailable
+from configs.errors import MillraceError, Unavailable
 from rollouts.database import migrate, open_database
 from rollouts.life import Key, Life, Phase
 from rollouts.plan import Reroute
@@ -53,8 +53,12 @@ class StateStore:
     def __init__(self, url: str) -> None:
         self._engine = open_database(url)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
-        with self._transaction() as session:
-            migrate(session.connection())
+        try:
+            with self._transaction() as session:
+                migrate(session.connection())
+        except MillraceError:
+            self.close()
+            raise
 
     def lives(self) -> dict[str, list[Life]]:
         """Every servable's versions."""

@@ -1,6 +1,6 @@
 """The tables of the state. A change here needs a migration in `rollouts/migrations/versions` (a test compares them)."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -21,7 +21,7 @@ class VersionRow(Base):
     phase: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text)
     failures: Mapped[int]
-    retry_at: Mapped[float]
+    retry_at: Mapped[float] = mapped_column(Double)
     revision: Mapped[int] = mapped_column(BigInteger)
     published: Mapped[bool]
     current: Mapped[bool]
@@ -43,7 +43,7 @@ class TransitionRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), index=True)
-    at: Mapped[float]
+    at: Mapped[float] = mapped_column(Double)
     before: Mapped[str | None] = mapped_column(String(16))
     after: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text)
@@ -57,7 +57,7 @@ class RouteRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     servable: Mapped[str] = mapped_column(String(255))
     version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
-    at: Mapped[float]
+    at: Mapped[float] = mapped_column(Double)
 
 
 class PinRow(Base):
@@ -75,5 +75,5 @@ class ConfigurationRow(Base):
     __tablename__ = "configurations"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[float]
+    at: Mapped[float] = mapped_column(Double)
     content: Mapped[str] = mapped_column(Text)

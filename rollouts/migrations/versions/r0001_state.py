@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("phase", sa.String(16), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
-        sa.Column("retry_at", sa.Float, nullable=False),
+        sa.Column("retry_at", sa.Double, nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
         sa.Column("published", sa.Boolean, nullable=False),
         sa.Column("current", sa.Boolean, nullable=False),
@@ -32,7 +32,7 @@ def upgrade() -> None:
         "transitions",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("version_id", sa.Integer, sa.ForeignKey("versions.id"), nullable=False, index=True),
-        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
         sa.Column("before", sa.String(16)),
         sa.Column("after", sa.String(16), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("servable", sa.String(255), nullable=False),
         sa.Column("version_id", sa.Integer, sa.ForeignKey("versions.id")),
-        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
     )
     op.create_table(
         "pins",
@@ -52,6 +52,6 @@ def upgrade() -> None:
     op.create_table(
         "configurations",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
         sa.Column("content", sa.Text, nullable=False),
     )

@@ -149,7 +149,7 @@ class Lives(RuleBasedStateMachine):
             assert routed == before
             return
         assert routed == best[0]
-        others = set(world.memory) - set(best)
+        others = set(world.memory) - set(best) - set(world.breaks)  # those are being tried again
         assert set(best) <= set(world.memory)
         assert len(others) <= world.policies[SERVABLE].keep
         assert others <= world.offered

@@ -44,7 +44,7 @@ class World:
         self.gateways: list[Routes] = [Routes(0, {}), Routes(0, {})]
         self.pending: dict[Key, tuple[Verb, asyncio.Future[bool]]] = {}
         self.policies: dict[str, Versions] = {SERVABLE: Versions()}
-        self.store = WatchedStore(url)
+        self.url, self.store = url, WatchedStore(url)
         self.store.world = self
         self.start_control()
 
@@ -118,19 +118,23 @@ class World:
         self.memory.clear()
         self.gateways = [self.store.routes() for _ in self.gateways]
 
+    async def look(self) -> None:
+        """Control looks once; gateways poll, work is done, and if there is only waiting to do, time passes."""
+        again = await self.reconcile()
+        for index in range(len(self.gateways)):
+            self.poll(index)
+        for each in list(self.pending):
+            await self.finish(each)
+        if again < float("inf") and not self.keeper.busy:
+            self.now = max(self.now, again)
+
     async def settle(self) -> None:
         """Everything that can happen happens, until only broken versions are tried again and again."""
         quiet, last, looks = 0, None, 0
         while quiet < QUIET:
             looks += 1
             assert looks < 400, f"no end: {last}"
-            again = await self.reconcile()
-            for index in range(len(self.gateways)):
-                self.poll(index)
-            for each in list(self.pending):
-                await self.finish(each)
-            if again < float("inf") and not self.keeper.busy:
-                self.now = max(self.now, again)
+            await self.look()
             now = [life for life in self.store.lives().get(SERVABLE, []) if life.key not in self.breaks]
             quiet, last = (quiet + 1 if now == last else 0), now
 
