@@ -361,10 +361,12 @@ class GraphConfig(_Frozen):
 
     @model_validator(mode="after")
     def _rows_first(self) -> Self:
-        fixed = {name: spec for name, spec in self.inputs.items() if spec.shape[0] != -1}
+        fixed = {name: spec for name, spec in self.inputs.items() if spec.shape[0] != -1 and not spec.is_shared}
         if fixed:
             listed = ", ".join(f"{name} {spec}" for name, spec in fixed.items())
-            raise ValueError(f"inputs {listed}: the first dimension is the rows; write it as -1")
+            raise ValueError(
+                f"inputs {listed}: the first dimension is the rows; write it as -1, or [1] for one number for all rows"
+            )
         return self
 
     @model_validator(mode="after")

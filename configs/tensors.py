@@ -71,6 +71,7 @@ _COMPACT = re.compile(r"^\s*(?P<datatype>[A-Za-z0-9]+)\s*\[(?P<shape>\s*-?[0-9]+
 class TensorSpec(BaseModel):
     """Datatype and shape of one tensor; -1 is a dimension of any size, the first dimension is the rows.
 
+    An input of a graph may also have the shape `[1]`: one number for all rows of a request, which nodes get once a row.
     Also accepted: the text `"FP32[-1, 10]"` and the pair `("FP32", [-1, 10])`.
     """
 
@@ -103,6 +104,11 @@ class TensorSpec(BaseModel):
         if any(size < -1 or size == 0 for size in self.shape):
             raise ValueError(f"shape {list(self.shape)}: each dimension is -1 (any) or at least 1")
         return self
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is one number for all rows of a request. No text: its copies would be larger than the request."""
+        return self.shape == (1,) and self.datatype is not Datatype.BYTES
 
     def fits(self, other: "TensorSpec") -> bool:
         """Whether a tensor of `other` can be passed where this one is expected."""

@@ -14,6 +14,7 @@ from deployments.protocols.request import InferRequest, check_rows
 def decode(rows: Rows, graph: str, signature: Signature) -> InferRequest:
     """A checked request from named arrays; text in BYTES inputs is encoded as UTF-8. Raises InvalidInput."""
     inputs = signature.inputs or {}
+    rows = dict(rows)  # the caller's stays as it is
     check_rows(rows, inputs)
     checked = {
         name: _encoded(name, array) if inputs[name].datatype is Datatype.BYTES else array

@@ -79,11 +79,12 @@ def flag(parameters: Mapping[str, Parameter], name: str, default: bool = False) 
     return value
 
 
-def check_rows(rows: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> int:
+def check_rows(rows: Rows, inputs: Mapping[str, TensorSpec]) -> int:
     """Check arrays against a graph's inputs and return the number of rows.
 
     Names must be exactly those declared; datatype, rank and fixed dimensions must fit; all arrays need the
     same leading dimension, at least 1; values must lie within `minimum` and `maximum` (NaN does not).
+    Inputs with one number for all rows are repeated in `rows`, as `check_together` does.
     Raises InvalidInput that names the input, what came and what is expected.
     """
     for name, array in rows.items():
@@ -124,22 +125,30 @@ def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     )
 
 
-def check_together(rows: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> int:
+def check_together(rows: Rows, inputs: Mapping[str, TensorSpec]) -> int:
     """Check what concerns all tensors at once, after `check_tensor` for each; return the number of rows.
 
+    A number for all rows (`TensorSpec.is_shared`) becomes a view that repeats it for each row.
     Raises InvalidInput for a missing input, different leading dimensions and values out of range.
     """
     if len(rows) != len(inputs):
         missing = [name for name in inputs if name not in rows]
         raise InvalidInput(f"missing input {', '.join(map(repr, missing))}; the graph takes {_listed(inputs)}")
-    count = -1
+    count, shared = -1, []
     for name, array in rows.items():
-        if count != len(array) and count != -1:
-            raise InvalidInput(_unequal(rows))
-        count = len(array)
         spec = inputs[name]
+        if spec.is_shared:
+            shared.append(name)
+        elif count != len(array) and count != -1:
+            raise InvalidInput(_unequal(rows))
+        else:
+            count = len(array)
         if (spec.minimum is not None or spec.maximum is not None) and spec.datatype != Datatype.BYTES:
             _check_range(name, array, spec)
+    if count == -1:
+        return 1
+    for name in shared:
+        rows[name] = np.broadcast_to(rows[name], (count,))
     return count
 
 

@@ -23,6 +23,18 @@ def test_counts_the_rows() -> None:
     assert asking(rows=rows()).row_count == 2
 
 
+def test_one_number_for_all_rows_is_repeated() -> None:
+    inputs = signature(t="FP32[-1, 2]", k="INT32[1]").inputs
+    sent = {"k": np.array([7], np.int32), "t": np.zeros((3, 2), np.float32)}
+    assert check_rows(sent, inputs) == 3
+    assert sent["k"].tolist() == [7, 7, 7]
+    with pytest.raises(InvalidInput, match=re.escape("input 'k' has shape [2], expected [1]")):
+        check_rows({**sent, "k": np.array([7, 8], np.int32)}, inputs)
+    alone = {"k": np.array([7], np.int32)}
+    assert check_rows(alone, signature(k="INT32[1]").inputs) == 1
+    assert alone["k"].tolist() == [7]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
