@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, nullcontext, suppress
 from itertools import chain
@@ -134,10 +135,11 @@ class HttpDoor:
             logger.exception("%s %s failed", scope["method"], scope["path"])
 
     async def _accept(self, scope: Scope, receive: Receive) -> tuple[Handler, Request]:
+        arrived = time.monotonic()
         try:
             handler = self._find(scope)
             headers = dict(scope["headers"])
-            return handler, Request(headers, await self._body(headers, receive), _root(scope))
+            return handler, Request(headers, await self._body(headers, receive), _root(scope), arrived)
         except MillraceError as error:
             raise self._count(scope, error) from None
 

@@ -63,4 +63,5 @@ def infer_handler(answering: Answering, service: GraphService, codec: Codec) -> 
 def terms(http: Request, request: InferRequest) -> Terms:
     """The request's deadline and priority. Raises InvalidInput for values that are neither."""
     header = http.headers.get(_TIMEOUT)
-    return terms_of(request.parameters, None if header is None else timeout_header(header.decode("latin-1")))
+    timeout_s = None if header is None else timeout_header(header.decode("latin-1"))
+    return terms_of(request.parameters, timeout_s, http.arrived)

@@ -1,5 +1,6 @@
 """What the HTTP door's routes take and give: requests whose body has arrived, answers, streams of events."""
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
@@ -32,6 +33,8 @@ class Request:
     body: bytes
     root: str
     """The route prefix of the application; empty for `/`."""
+    arrived: float = field(default_factory=time.monotonic)
+    """When its head arrived, on `time.monotonic()`: a client's patience does not begin with the end of its body."""
 
 
 @dataclass(slots=True)

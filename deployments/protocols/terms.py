@@ -21,7 +21,7 @@ _READ = frozenset(("timeout", "priority", "sequence_id"))
 """Parameters that make terms; a request with none of them, as most are, costs no more than this look."""
 
 
-def terms_of(parameters: Mapping[str, Parameter], timeout_s: float | None = None) -> Terms:
+def terms_of(parameters: Mapping[str, Parameter], timeout_s: float | None = None, since: float | None = None) -> Terms:
     """When a request must be answered, before whom, and as part of which sequence.
 
     Args:
@@ -30,6 +30,7 @@ def terms_of(parameters: Mapping[str, Parameter], timeout_s: float | None = None
             sequence extension (an id of 0 or "" is none).
         timeout_s: what the transport says: the header `x-request-timeout-seconds` or gRPC's deadline. The earlier
             of the two holds.
+        since: when these times began, on `time.monotonic()`; None: now.
 
     Raises:
         InvalidInput: a value is not a number of its range.
@@ -38,7 +39,8 @@ def terms_of(parameters: Mapping[str, Parameter], timeout_s: float | None = None
         return UNHURRIED
     microseconds, priority = _whole(parameters, "timeout"), _whole(parameters, "priority")
     seconds = min(microseconds / 1e6 or math.inf, math.inf if timeout_s is None else timeout_s)
-    return Terms(time.monotonic() + seconds, min(priority, LEAST_URGENT) or DEFAULT_PRIORITY, _sequence(parameters))
+    deadline = (time.monotonic() if since is None else since) + seconds
+    return Terms(deadline, min(priority, LEAST_URGENT) or DEFAULT_PRIORITY, _sequence(parameters))
 
 
 def timeout_header(value: str) -> float:

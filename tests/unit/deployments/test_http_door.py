@@ -11,7 +11,10 @@ from configs.errors import NodeError
 from configs.graph import GRAPH_NAME, RESERVED_NAMES
 from configs.tensors import Rows
 from deployments.http_door import HttpDoor
+from deployments.http_infer import terms
+from deployments.http_messages import Request
 from tests.unit.deployments.doors import MAX_BYTES, UNSENDABLE, call, chunk, gateway
+from tests.unit.deployments.protocols.samples import asking
 
 BODY = b'{"x": [[1, 2]]}'
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}
@@ -24,6 +27,11 @@ async def test_an_answer_is_counted_for_its_graph() -> None:
     status, _, body = await call(answering, "/g", chunk(BODY[:5], more=True), chunk(BODY[5:]))
     assert (status, json.loads(body)) == (200, {"x": [[1, 2]]})
     assert counted.requests == [("g", "json", "OK")]
+
+
+def test_a_deadline_begins_with_the_head_and_not_with_the_end_of_the_body() -> None:
+    request = Request({b"x-request-timeout-seconds": b"0.5"}, BODY, "", arrived=100.0)
+    assert terms(request, asking()).deadline == 100.5
 
 
 @pytest.mark.parametrize("cut", [None, 10])
