@@ -11,6 +11,7 @@ from configs.errors import InvalidInput, NotFound
 from deployments.answering import Answering
 from deployments.grpc_edge import answers_errors, parsed, refuse
 from deployments.protocols.grpc_pool import SERVICES, message
+from deployments.protocols.grpc_routes import Servicer
 from deployments.protocols.reflection import reflect
 from deployments.protocols.request import shown
 
@@ -18,7 +19,7 @@ _Request = message("grpc.health.v1.HealthCheckRequest")
 _Response: Any = message("grpc.health.v1.HealthCheckResponse")
 
 
-class StandardCalls:
+class StandardCalls(Servicer):
     """`grpc.health.v1.Health` and `grpc.reflection.v1.ServerReflection`, also v1alpha."""
 
     answering: Answering

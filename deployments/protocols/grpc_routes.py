@@ -16,8 +16,15 @@ from deployments.protocols.terms import TIMEOUT_HEADER
 LEAST_S = 1e-6
 """What is left of a deadline that has just passed: not 0, which would be no deadline."""
 
+Shorten = Callable[[str, Any], Any]
+"""Makes of a call's path and Serve's handler the handler to use."""
 
-def add_service(name: str, servicer: Any, server: Any) -> None:
+
+class Servicer:
+    """Answers calls: by a method of each call's name, which takes the request's bytes, or an iterator of them."""
+
+
+def add_service(name: str, servicer: Any, server: Any, shorten: Shorten | None = None) -> None:
     """Register the calls of one service.
 
     They are not registered by `add_registered_method_handlers` too, as generated code does: the server would then
@@ -25,7 +32,7 @@ def add_service(name: str, servicer: Any, server: Any) -> None:
     """
     methods = grpc_pool.service(name).methods_by_name.values()
     handlers = {f"/{name}/{method.name}": _handler(method, getattr(servicer, method.name)) for method in methods}
-    server.add_generic_rpc_handlers((_Routes(name, handlers),))
+    server.add_generic_rpc_handlers((_Routes(name, handlers, shorten),))
 
 
 def _handler(method: Any, call: Any) -> Any:
@@ -45,9 +52,10 @@ def _serialize(message: Any) -> bytes:
 class _Routes(grpc.ServiceRpcHandler):  # type: ignore[misc]
     """Finds a call's handler. Serve replaces the handlers in `_method_handlers`, as in gRPC's own class."""
 
-    def __init__(self, name: str, handlers: dict[str, Any]) -> None:
+    def __init__(self, name: str, handlers: dict[str, Any], shorten: Shorten | None) -> None:
         self._name = name
         self._method_handlers = handlers
+        self._shorten = shorten
         self._found: dict[str, Any] = {}
 
     def service_name(self) -> str:
@@ -58,7 +66,8 @@ class _Routes(grpc.ServiceRpcHandler):  # type: ignore[misc]
         if method not in self._found:
             if method not in self._method_handlers:
                 return None
-            self._found[method] = _telling(self._method_handlers[method])
+            handler = self._method_handlers[method]
+            self._found[method] = _telling(self._shorten(method, handler) if self._shorten else handler)
         return self._found[method]
 
 

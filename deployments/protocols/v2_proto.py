@@ -48,7 +48,11 @@ def add_servicer(servicer: Any, server: Any) -> None:
 
     Beside the Open Inference Protocol these are health and server reflection. `servicer` has one method per call.
     It gets requests as raw `bytes`, because nothing deserialises them here, and returns (or yields) messages. Serve
-    puts its own routing in place of the methods, and then sends `bytes` to the replica's method of the same name.
+    puts its own routing in place of the methods, and then sends `bytes` to the replica's method of the same name;
+    in a replica of the gateway most calls go there directly.
     """
+    from deployments.grpc_express import short_way  # knows Ray, which nobody needs for the messages
+
+    shorten = short_way(server)
     for service in grpc_pool.SERVICES:
-        add_service(service, servicer, server)
+        add_service(service, servicer, server, shorten)

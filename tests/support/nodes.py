@@ -190,12 +190,15 @@ class Hooked:
         return {"y": x}
 
 
+_WAYS = ("express.py", "grpc_express.py", "replica.py")
+
+
 async def way(x: np.ndarray) -> dict[str, np.ndarray]:
     """The way that a request came, from the frames that await this coroutine; and its id as Serve knows it."""
     from ray.serve.context import _get_serve_request_context
 
     files = [Path(frame.filename).name for frame in inspect.stack()]
-    called_by = next((name for name in files if name in ("express.py", "replica.py")), "")
+    called_by = next((name for name in files if name in _WAYS), "")
     words = {"called_by": called_by, "request_id": _get_serve_request_context().request_id}
     return {name: np.array([word.encode()] * len(x), object) for name, word in words.items()}
 
