@@ -21,7 +21,17 @@ def draw(found: Sequence[Sizes], loads: Sequence[Load], plain: Tail, hedged: Tai
         figure = Figure(figsize=(14, 4.4), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         _sizes(left, found)
-        _loads(middle, loads)
+        _loads(middle, loads, PATIENCE_S)
+        _tails(right, plain, hedged)
+        figure.savefig(path, dpi=130)
+
+
+def draw_live(loads: Sequence[Load], patience_s: float, plain: Tail, hedged: Tail, path: Path) -> None:
+    """Write a PNG with the two panels of what was served."""
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _loads(left, loads, patience_s)
         _tails(right, plain, hedged)
         figure.savefig(path, dpi=130)
 
@@ -38,14 +48,15 @@ def _sizes(axes: Axes, found: Sequence[Sizes]) -> None:
     axes.legend(frameon=False, fontsize=9)
 
 
-def _loads(axes: Axes, loads: Sequence[Load]) -> None:
+def _loads(axes: Axes, loads: Sequence[Load], patience_s: float) -> None:
     for deadlines, colour, label in ((True, _ON, "deadlines on"), (False, _OFF, "deadlines off, no bound")):
-        points = [(load.times, load.goodput) for load in loads if load.deadlines == deadlines]
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=label)
+        if points := [(load.times, load.goodput) for load in loads if load.deadlines == deadlines]:
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=label)
     axes.axhline(1, color="black", linestyle="dotted", linewidth=1)
+    axes.set_ylim(0)
     axes.set_xlabel("arrivals, capacity = 1")
     axes.set_ylabel("answers in time, capacity = 1")
-    axes.set_title(f"Overload, clients that wait {PATIENCE_S * 1e3:g} ms")
+    axes.set_title(f"Overload, clients that wait {patience_s * 1e3:g} ms")
     axes.legend(frameon=False, fontsize=9)
 
 

@@ -31,9 +31,14 @@ def aims(found: Sequence[Sizes], loads: Sequence[Load], plain: Tail, hedged: Tai
         rows.append((name, f"{share:.3f}", f"≥ {1 - NEAR:g}", share >= 1 - NEAR))
         over = run.found.p99_s / P99_S
         rows.append(("… its p99, objective = 1", f"{over:.3f}", f"≤ {OVER:g}", over <= OVER))
+    return [*rows, *overload_and_hedging(loads, plain, hedged)]
+
+
+def overload_and_hedging(loads: Sequence[Load], plain: Tail, hedged: Tail) -> list[Aim]:
+    """What must be shown of these two, simulated or live."""
     good = next(load.goodput for load in loads if load.deadlines and load.times == OVERLOAD)
     name = f"goodput at {OVERLOAD:g} × capacity with deadlines, capacity = 1"
-    rows.append((name, f"{good:.2f}", f"≥ {GOODPUT:g}", good >= GOODPUT))
+    rows = [(name, f"{good:.2f}", f"≥ {GOODPUT:g}", good >= GOODPUT)]
     cut = plain.quantile(0.999) / hedged.quantile(0.999)
     rows.append(("p99.9 without hedging : with", f"{cut:.1f}", f"≥ {CUT:g}", cut >= CUT))
     rows.append(("second calls", f"{hedged.extra:.1%}", f"≤ {EXTRA:.0%}", hedged.extra <= EXTRA))
@@ -48,18 +53,21 @@ def render(machine: Mapping[str, str], found: Sequence[Sizes], loads: Sequence[L
         "How it is measured: [benchmarks/README.md](../../README.md#isolation-what-requests-do-to-each-other).",
         "![Batch size, overload, hedged calls](isolation.png)",
         "## Aims",
-        _table(
-            ["", "measured", "aim", ""],
-            [[name, value, aim, "✓" if met else "✗"] for name, value, aim, met in aims(found, loads, plain, hedged)],
-        ),
+        aims_table(aims(found, loads, plain, hedged)),
         f"## Batch size under a p99 of {P99_S * 1e3:g} ms",
         *(_sizes(run) for run in found),
         f"## Overload: capacity {CAPACITY:,.0f} answers/s, clients that wait {PATIENCE_S * 1e3:g} ms",
         _loads(loads),
         f"## Hedging: {STALLED:.0%} of calls of {CALL_S * 1e3:g} ms take {SLOWER} × as long, {CLIENTS} clients",
-        _tails([plain, hedged]),
+        tails_table([plain, hedged]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def aims_table(aims: Iterable[Aim]) -> str:
+    """The aims, and whether they are met."""
+    rows = [[name, value, aim, "✓" if met else "✗"] for name, value, aim, met in aims]
+    return table(["", "measured", "aim", ""], rows)
 
 
 def _sizes(run: Sizes) -> str:
@@ -70,7 +78,7 @@ def _sizes(run: Sizes) -> str:
     one = run.found
     rows.append([f"**found**, {one.rows:.1f}", *_served(one.per_second, one.p99_s, one.late), ""])
     head = ["most rows in a call", "answers/s", "p99 ms", "late", ""]
-    return f"Noise of a call: {run.noise:.0%}\n\n{_table(head, rows)}"
+    return f"Noise of a call: {run.noise:.0%}\n\n{table(head, rows)}"
 
 
 def _served(per_second: float, p99_s: float, late: float) -> list[str]:
@@ -88,10 +96,11 @@ def _loads(loads: Sequence[Load]) -> str:
         ]
         for load in loads
     ]
-    return _table(["arrivals", "deadlines", "in time, capacity = 1", "refused at once", "late"], rows)
+    return table(["arrivals", "deadlines", "in time, capacity = 1", "refused at once", "late"], rows)
 
 
-def _tails(tails: Sequence[Tail]) -> str:
+def tails_table(tails: Sequence[Tail]) -> str:
+    """Quantiles and second calls."""
     shares = (0.5, 0.95, 0.99, 0.995, 0.999)
     rows = [
         [
@@ -102,9 +111,10 @@ def _tails(tails: Sequence[Tail]) -> str:
         ]
         for tail in tails
     ]
-    return _table(["hedging", "calls", *(f"p{share * 100:g} ms" for share in shares), "second calls"], rows)
+    return table(["hedging", "calls", *(f"p{share * 100:g} ms" for share in shares), "second calls"], rows)
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """Rows as a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

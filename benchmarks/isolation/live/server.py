@@ -1,0 +1,67 @@
+"""A server of this checkout with given graphs, as `millrace run` starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from cluster.ports import is_free
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[3]
+_START_S, _STOP_S = 240, 90
+_COMMAND = [sys.executable, "-c", "from cli.main import main; main()", "run"]
+_LOGICAL_CPUS = 16
+"""What Ray books, whatever the machine has: nodes that sleep need none."""
+
+
+@contextmanager
+def serving(graphs: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """The HTTP port of a server of these graphs.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time; the message holds its log.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        port, grpc_port = [port for port in range(8100, 8200) if is_free(HOST, port)][:2]
+        config, log = _config(folder, graphs, port, grpc_port), folder / "log"
+        env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        env |= {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": _LOGICAL_CPUS}), "PYTHONPATH": str(ROOT)}
+        with log.open("wb") as output:
+            process = subprocess.Popen([*_COMMAND, str(config)], cwd=ROOT, env=env, stdout=output, stderr=output)
+        try:
+            _wait(process, log)
+            yield port
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(_STOP_S)
+
+
+def _config(folder: Path, graphs: Sequence[Mapping[str, Any]], port: int, grpc_port: int) -> Path:
+    paths = [folder / f"{graph['name']}.yaml" for graph in graphs]
+    for path, graph in zip(paths, graphs, strict=True):
+        path.write_text(yaml.safe_dump(dict(graph)))
+    document = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    document["http_options"]["port"], document["grpc_options"]["port"] = port, grpc_port
+    document["applications"][0]["args"] |= {"graphs": [str(path) for path in paths], "root": str(ROOT)}
+    config = folder / "serve_config.yaml"
+    config.write_text(yaml.safe_dump(document))
+    return config
+
+
+def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while "Ready" not in (text := log.read_text(errors="replace")):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the server ended, or was not ready after {_START_S} s:\n{text[-5000:]}")
+        time.sleep(0.2)
