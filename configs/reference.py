@@ -11,21 +11,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from configs.graph import (
-    Batch,
-    Cache,
     CallNode,
     EnsembleNode,
-    Fallback,
     GraphConfig,
     ModelNode,
     NodeBase,
     NodeOverride,
     Reference,
-    Replicas,
-    Sequences,
     SubgraphNode,
     SwitchNode,
 )
+from configs.node_options import Batch, Cache, Fallback, Replicas, Sequences
 from configs.problems import shown
 from configs.serve import AppArgs, ClientLimit, GatewayArgs, TracingArgs
 from configs.tensors import Datatype, TensorSpec

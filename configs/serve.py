@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from configs.documents import Document, Path_, read_document
-from configs.graph import Callable_, Replicas
+from configs.node_options import Callable_, Replicas
 from configs.problems import Problem
 from configs.ray_serve import ServeConfig
 from configs.translate import HEADER_NAME, HTTP_URL, translate

@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from configs.documents import Document
-from configs.graph import GRAPH_NAME, NODE_NAME, Callable_, Reference, node_class
+from configs.graph import GRAPH_NAME, NODE_NAME, Reference, node_class
+from configs.node_options import Callable_
 from configs.problems import MISSING, Problem, nearest, shown
 
 

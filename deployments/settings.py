@@ -4,7 +4,7 @@ from typing import Any
 
 from ray.serve.config import RequestRouterConfig
 
-from configs.graph import Replicas
+from configs.node_options import Replicas
 
 LOGGER = "ray.serve.millrace"
 """Our logger: a child of Serve's, so its records go where Serve's go, with the request's id, at a level of its own."""

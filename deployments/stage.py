@@ -10,7 +10,8 @@ import numpy as np
 from ray import serve
 
 from configs.errors import MillraceError
-from configs.graph import Batch, CallNode, Replicas, Sequences
+from configs.graph import CallNode
+from configs.node_options import Batch, Replicas, Sequences
 from configs.serve import TracingArgs
 from configs.tensors import Rows, Signature
 from deployments.settings import FRONT_OPTIONS, stage_options

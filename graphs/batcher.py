@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from configs.errors import DeadlineExceeded, MillraceError, NodeError, RowErrors, Unavailable
-from configs.graph import Batch, NodeBase
+from configs.graph import NodeBase
+from configs.node_options import Batch
 from graphs.admission import Admission, Running
 from graphs.batch_size import BatchSize
 from graphs.line import Line, rank

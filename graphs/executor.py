@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from configs.errors import DeadlineExceeded, MillraceError, NodeError, RowErrors, Unsupported
-from configs.graph import Batch
+from configs.node_options import Batch
 from configs.tensors import Rows, Signature, TensorSpec
 from graphs.batcher import Batcher, BatchTiming, most_bytes
 from graphs.flat import Edge, FlatNode

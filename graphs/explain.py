@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from configs.graph import CallNode, EnsembleNode, ModelNode, NodeBase, Replicas, SwitchNode
+from configs.graph import CallNode, EnsembleNode, ModelNode, NodeBase, SwitchNode
+from configs.node_options import Replicas
 from graphs.plan import DECIDE, Plan, Step, StepKind
 
 

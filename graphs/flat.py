@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from configs.errors import ConfigError
-from configs.graph import Batch, GraphConfig, NodeBase, SubgraphNode, SwitchNode, fallback_node
+from configs.graph import GraphConfig, NodeBase, SubgraphNode, SwitchNode, fallback_node
+from configs.node_options import Batch
 from configs.tensors import TensorSpec
 
 CASE = "@case"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from configs.errors import ConfigError, DeadlineExceeded, NodeDied, NodeError, NodeTimeout, Overloaded, Unavailable
-from configs.graph import Cache, NodeBase
+from configs.graph import NodeBase
+from configs.node_options import Cache
 from configs.tensors import Datatype, Rows, TensorSpec
 from graphs.batcher import BatchTiming
 from graphs.cache import Cached, RowStore

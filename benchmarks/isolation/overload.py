@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from benchmarks.isolation.simulated import Request, Simulation, linear
-from configs.graph import Batch
+from configs.node_options import Batch
 
 PATIENCE_S = 0.2
 """How long each client waits; it tells the server only where deadlines are on."""

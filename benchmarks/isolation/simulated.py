@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from configs.errors import DeadlineExceeded, Overloaded
-from configs.graph import Batch
+from configs.node_options import Batch
 from graphs.batcher import Batcher
 from graphs.terms import Terms
 

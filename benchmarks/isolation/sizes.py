@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.isolation.simulated import Simulation, linear
-from configs.graph import Batch
+from configs.node_options import Batch
 
 P99_S = 0.1
 FIXED_S, EACH_S = 0.008, 0.0005

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from configs.errors import RowErrors
-from configs.graph import Batch, Cache, GraphConfig
+from configs.graph import GraphConfig
+from configs.node_options import Batch, Cache
 from configs.serve import CLIENT_ADDRESS, AppArgs
 from deployments.protocols.terms import LEAST_URGENT, TIMEOUT_HEADER, terms_of
 from graphs.check import check_graph

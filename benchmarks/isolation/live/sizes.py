@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.isolation.sizes import EACH_S, FIXED_S, P99_S
-from configs.graph import Batch
+from configs.node_options import Batch
 from graphs.batcher import Batcher
 
 SWEEP = (16, 32, 48, 56, 64, 72, 80, 96)

@@ -9,7 +9,7 @@ from benchmarks.isolation.overload import CAPACITY, Load, load
 from benchmarks.isolation.report import aims, render
 from benchmarks.isolation.simulated import Simulation, linear
 from benchmarks.isolation.sizes import Served, Sizes
-from configs.graph import Batch
+from configs.node_options import Batch
 
 
 async def test_waiting_and_calls_take_the_time_that_the_cost_says() -> None:

@@ -244,7 +244,7 @@ def test_where_spans_go(lint, tracing, problem):
     [
         ("{in_flight: 64, header: X-Tenant}", ""),
         ("{header: x-tenant}", "client_limit.in_flight: is missing"),
-        ("{in_flight: 1, header: x tenant}", "client_limit.header: must be a header's name: letters, digits, - _ and ."),
+        ("{in_flight: 1, header: x tenant}", "client_limit.header: must be a header's name: letters, digits, - _ and"),
     ],
 )
 def test_what_one_client_may_ask_for(lint, limit, problem):

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from configs.graph import Batch
+from configs.node_options import Batch
 from configs.tensors import Rows, Signature, TensorSpec
 from deployments.answering import Answering
 from deployments.http_door import HttpDoor

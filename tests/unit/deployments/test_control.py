@@ -18,7 +18,8 @@ from ray.serve.schema import (
 )
 
 from configs.errors import ModelError
-from configs.graph import Batch, CallNode
+from configs.graph import CallNode
+from configs.node_options import Batch
 from deployments import control
 from deployments.control import Control, stage_names
 from deployments.stage import StageSpec, is_stage

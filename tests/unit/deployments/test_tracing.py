@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from configs.errors import InvalidInput, MissingExtra, Overloaded
-from configs.graph import Batch
+from configs.node_options import Batch
 from configs.serve import TracingArgs
 from configs.tensors import Rows
 from deployments import exporters, stage, tracing

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs.errors import DeadlineExceeded, InvalidInput, NodeError, Overloaded, RowErrors, Unavailable
-from configs.graph import Batch
+from configs.node_options import Batch
 from graphs.batcher import Batcher
 from graphs.terms import Terms
 from tests.support.simulated import BREAKS, NAMES_ROWS, Clock, Unthreaded, poisonable

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from configs.errors import DeadlineExceeded, InvalidInput, MillraceError, NodeError, Overloaded, RowErrors
-from configs.graph import Batch
+from configs.node_options import Batch
 from graphs import executor as executor_module
 from graphs import policies, terms
 from graphs.batcher import Batcher

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InvalidInput, MillraceError, NodeError, Overloaded
-from configs.graph import Batch
+from configs.node_options import Batch
 from configs.tensors import Rows
 from graphs.batcher import Batcher
 from graphs.sequences import STATES, Sequence, SequenceStates, restoring
