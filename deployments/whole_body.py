@@ -11,6 +11,9 @@ import weakref
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+_LARGE = 4096
+"""Bytes of a chunk that is kept as it came; a hostile body has a million of two bytes each."""
+
 
 def gather_body(cycle: RequestResponseCycle, max_bytes: int) -> None:
     """Let the next `http.request` of this cycle carry the whole body, or what came until it exceeded `max_bytes`.
@@ -20,18 +23,25 @@ def gather_body(cycle: RequestResponseCycle, max_bytes: int) -> None:
     if cycle.more_body:
         cycle.body = _Chunks(cycle.body, max_bytes)  # type: ignore[assignment]  # it has all that uvicorn uses
         cycle.message_event = _End(cycle)
+        cycle.message_event.set()  # what came already may be too much
 
 
 class _Chunks:
     """In the place of uvicorn's bytearray: chunks that are joined once."""
 
-    def __init__(self, first: bytes | bytearray, max_bytes: int) -> None:
+    def __init__(self, first: bytearray, max_bytes: int) -> None:
         self._chunks: list[bytes | bytearray] = [first]
         self._size = len(first)
         self._max_bytes = max_bytes
 
     def __iadd__(self, chunk: bytes) -> "_Chunks":
-        self._chunks.append(chunk)
+        tail = self._chunks[-1]
+        if len(chunk) >= _LARGE:
+            self._chunks.append(chunk)
+        elif isinstance(tail, bytearray):
+            tail += chunk
+        else:
+            self._chunks.append(bytearray(chunk))
         self._size += len(chunk)
         return self
 
@@ -52,5 +62,5 @@ class _End(asyncio.Event):
 
     def set(self) -> None:
         cycle = self._cycle()
-        if cycle is None or not cycle.more_body or cycle.disconnected or len(cycle.body):
+        if cycle is None or not cycle.more_body or cycle.disconnected or cycle.response_complete or len(cycle.body):
             super().set()

@@ -28,10 +28,11 @@ def prepack(module: "GraphModule", weights: list["Tensor"]) -> list["Tensor"]:
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     packed = list(weights)
     for i, (weight, placeholder) in enumerate(zip(weights, placeholders, strict=False)):
-        if weight.numel() < _LARGE or not all(_reads_weight(user, placeholder) for user in placeholder.users):
+        layers = list(placeholder.users)
+        if weight.numel() < _LARGE or not layers or not all(_is_plain(layer, placeholder) for layer in layers):
             continue
         packed[i] = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
-        for layer in list(placeholder.users):
+        for layer in layers:
             bias = layer.args[2] if len(layer.args) > 2 else None
             layer.target = torch.ops.mkldnn._linear_pointwise.default
             layer.args = (*layer.args[:2], bias, "none", [], "")
@@ -39,10 +40,17 @@ def prepack(module: "GraphModule", weights: list["Tensor"]) -> list["Tensor"]:
     return packed
 
 
-def _reads_weight(layer: Any, weight: Any) -> bool:
-    """Whether `layer` is a linear layer in FP32 on inputs with rows, and `weight` its weight and nothing else."""
+def _is_plain(layer: Any, weight: Any) -> bool:
+    """Whether `layer` is a linear layer in FP32 on inputs with rows, with a number for each output as its bias or none,
+    and `weight` its weight and nothing else."""
     torch = require("torch", "torch")
     if layer.target != torch.ops.aten.linear.default or layer.kwargs or layer.args[1] is not weight:
         return False
-    x = layer.args[0].meta["val"]
-    return x.dtype == weight.meta["val"].dtype == torch.float32 and x.dim() > 1 and weight not in layer.args[::2]
+    x, _, bias = (*layer.args, None)[:3]
+    if weight in (x, bias):
+        return False
+    tensors = [node.meta["val"] for node in (x, weight, bias) if node is not None]
+    if any(tensor.dtype != torch.float32 for tensor in tensors):
+        return False
+    outputs = weight.meta["val"].shape[:-1]
+    return x.meta["val"].dim() > 1 and len(outputs) == 1 and (bias is None or tensors[2].shape == outputs)

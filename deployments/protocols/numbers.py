@@ -11,12 +11,15 @@ from configs.tensors import Datatype
 
 _LONG_TEXT = 4096
 """Bytes of JSON from which looking for long lists pays."""
+_LARGEST_TEXT = 2 * 0xFFFFFF
+"""Bytes of JSON in which no list can have more elements than simdjson counts; pysimdjson's `as_list` would write past
+the end of its list."""
 _LONG_LIST = 64
 """Elements of a list from which packing it pays."""
 _LONG_ROW = 8
 """Numbers of an innermost list from which looking at each such list is quicker than reading it."""
 _MANY = 32
-"""Objects of a list, or keys of an object, from which it is no longer quicker."""
+"""Keys of an object, or elements of a list that is not packed, from which it is no longer quicker."""
 _DEPTH = 2
 """How deep the objects lie that hold tensors: v2 has them in a list within the document."""
 _MAX_RANK = 64
@@ -69,17 +72,19 @@ def parse_numbers(text: bytes) -> Any:
 
     None: for a short text, for no JSON, and if any list that begins with a number turns out ragged or mixed.
     """
-    if len(text) < _LONG_TEXT:
+    if not _LONG_TEXT <= len(text) <= _LARGEST_TEXT or text.startswith(b"\xef\xbb\xbf"):  # simdjson skips a BOM
         return None
     found: list[NumberList] = []
     try:
         document = _unwrap(simdjson.Parser().parse(text), found)
-    except (ValueError, KeyError, RuntimeError):  # no JSON; a key with a NUL; integers beyond 64 bits
+        outside = orjson.dumps(document, default=lambda _: None).count(b"[")
+    except (ValueError, KeyError, RuntimeError, TypeError):  # no JSON; a NUL in a key; beyond 64 bits; too deep
+        return None
+    if not found or b"\\u005b" in text or b"\\u005B" in text:  # a bracket that cannot be counted
         return None
     # Were there a list where a number should be, the text would have more brackets than these shapes and the rest.
     inside = sum(prod(numbers.shape[:axis]) for numbers in found for axis in range(len(numbers.shape)))
-    outside = orjson.dumps(document, default=lambda _: None).count(b"[")
-    return document if found and text.count(b"[") == inside + outside else None
+    return document if text.count(b"[") == inside + outside else None
 
 
 def _unwrap(value: Any, found: list[NumberList], depth: int = 0) -> Any:
@@ -103,6 +108,7 @@ def _unwrap_list(value: simdjson.Array, found: list[NumberList], depth: int) -> 
         _refuse_many(value)
         return [_unwrap(item, found, depth + 1) for item in value]
     if type(first) not in (int, float) or prod(shape) < _LONG_LIST or shape[-1] < _LONG_ROW:
+        _refuse_many(value)
         return value.as_list()
     if not _is_regular(value, shape):
         raise ValueError("ragged")

@@ -97,7 +97,9 @@ def _rows(values: dict[str, Any], text: bytes, inputs: Mapping[str, TensorSpec])
         rows[name], single = either_to_array(name, value, spec_of(name, inputs), text)
         if single:
             singles.append(name)
-    if singles and len(singles) != len(rows):
+    by_row = [name for name in rows if not inputs[name].is_shared] or list(rows)
+    singles = [name for name in singles if name in by_row]
+    if singles and len(singles) != len(by_row):
         raise InvalidInput(
             f"{', '.join(map(repr, singles))} came as one row without the leading dimension, the other inputs with it; "
             "write all inputs the same way"

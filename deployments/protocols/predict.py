@@ -131,7 +131,13 @@ def _columns(instances: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
             raise InvalidInput(
                 f"row {index} of `instances` {came}, row 0 has {shown(list(names))}; name the same inputs"
             )
-    return {name: [row[name] for row in instances] for name in names}
+    return {name: _column([row[name] for row in instances], specs.get(name)) for name in names}
+
+
+def _column(values: list[Any], spec: TensorSpec | None) -> list[Any]:
+    values = [value.to_list() if type(value) is NumberList else value for value in values]
+    # One number for all rows: in this form it stands in each of them.
+    return values[:1] if spec is not None and spec.is_shared and values.count(values[0]) == len(values) else values
 
 
 def _is_named(row: Any, specs: Mapping[str, TensorSpec]) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deployments.whole_body import gather_body
+from deployments.whole_body import _Chunks, gather_body
 from tests.unit.deployments.served import answer, connection, content_of
 
 MOST = 300_000
@@ -14,12 +14,13 @@ MOST = 300_000
 class Recorder:
     """An application that gathers its bodies and remembers what it was told."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
         self.told: list[dict[str, Any]] = []
         self.heard = asyncio.Event()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        gather_body(receive.__self__, MOST)
+        gather_body(receive.__self__, self.most)
         self.told.append(await receive())
         self.heard.set()
         for message in answer(b"ok"):
@@ -65,6 +66,25 @@ async def test_too_much_is_told_before_all_has_come() -> None:
         assert await content_of(reader) == b"ok"
     assert app.told[0]["more_body"]
     assert len(app.told[0]["body"]) > MOST
+
+
+async def test_too_much_at_once_is_told_at_once() -> None:
+    app = Recorder(most=10)
+    async with connection(app) as (reader, writer):
+        writer.write(head("transfer-encoding: chunked") + b"b\r\n01234567890\r\n")
+        assert await content_of(reader) == b"ok"
+    assert app.told == [{"type": "http.request", "body": b"01234567890", "more_body": True}]
+
+
+def test_a_million_tiny_chunks_take_no_more_memory_than_their_bytes() -> None:
+    chunks = _Chunks(bytearray(b"x" * 5000), MOST)
+    for _ in range(1000):
+        chunks += b"ab"
+    chunks += b"y" * 5000
+    for _ in range(1000):
+        chunks += b"cd"
+    assert bytes(chunks) == b"x" * 5000 + b"ab" * 1000 + b"y" * 5000 + b"cd" * 1000
+    assert len(chunks._chunks) == 3
 
 
 async def test_who_leaves_within_the_body_is_told() -> None:

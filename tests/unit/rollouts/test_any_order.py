@@ -1,20 +1,20 @@
 """Whatever happens in whatever order, it ends as wanted; nothing cold is routed, nothing in use is freed."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from configs.errors import ModelError
 from configs.versions import Versions
 from rollouts.life import MOVES, Key, Phase
 from rollouts.plan import Verb
+from tests.unit.rollouts.memory_store import MemoryStore
 from tests.unit.rollouts.world import SERVABLE, World, key
 
 T = TypeVar("T")
@@ -23,7 +23,12 @@ numbers = st.integers(1, 4)
 policies = st.sampled_from(
     [Versions(), Versions(latest=2), Versions(all=True), Versions(only=[1, 3]), Versions(keep=1), Versions(keep=2)]
 )
+looks = st.integers(0, 8)
 broken_at = st.one_of(st.none(), st.sampled_from([verb for verb in Verb if verb is not Verb.UNLOAD]))
+
+
+async def at_once(function: Callable[..., T], *args: Any) -> T:
+    return function(*args)
 
 
 class Lives(RuleBasedStateMachine):
@@ -31,93 +36,113 @@ class Lives(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.mkdtemp()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(asyncio, "to_thread", at_once)  # the state is in memory
         self.loop = asyncio.new_event_loop()
-        self.world = World(f"sqlite:///{self.folder}/state.db")
-        self.known: set[Key] = set()
+        self.world = World(MemoryStore())
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(coroutine)
 
+    def go_on(self, looks: int) -> None:
+        """Control gets so far; gateways hear nothing of it. What it has begun in the end is left in the middle."""
+        for _ in range(looks):
+            for each in list(self.world.pending):
+                self.run(self.world.finish(each))
+            self.run(self.world.reconcile())
+
+    @initialize(policy=policies)
+    def begin(self, policy: Versions) -> None:
+        self.world.policies = {SERVABLE: policy}
+        self.world.offered = {key(1)}
+        self.run(self.world.settle())
+
     # Those who publish and operate.
 
-    @rule(number=numbers, digest=st.sampled_from("ab"), breaks=broken_at)
-    def publish(self, number: int, digest: str, breaks: Verb | None) -> None:
+    @rule(number=numbers, digest=st.sampled_from("ab"), breaks=broken_at, looks=looks)
+    def publish(self, number: int, digest: str, breaks: Verb | None, looks: int) -> None:
         new = key(number, digest)
-        if new not in self.known and breaks:
+        if breaks and new not in {life.key for life in self.world.store.lives()[SERVABLE]}:
             self.world.breaks[new] = breaks
-        self.known.add(new)
-        self.unpublish(number)
+        self.unpublish(number, 0)
         self.world.offered.add(new)
+        self.go_on(looks)
 
-    @rule(number=numbers)
-    def unpublish(self, number: int) -> None:
+    @rule(number=numbers, looks=looks)
+    def unpublish(self, number: int, looks: int) -> None:
         self.world.offered = {each for each in self.world.offered if each.number != number}
+        self.go_on(looks)
 
     @precondition(lambda self: self.world.breaks)
-    @rule(data=st.data())
-    def mend(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), looks=looks)
+    def mend(self, data: st.DataObject, looks: int) -> None:
         del self.world.breaks[data.draw(st.sampled_from(sorted(self.world.breaks)))]
+        self.go_on(looks)
 
-    @rule(policy=policies)
-    def configure(self, policy: Versions) -> None:
-        self.world.policies = {SERVABLE: policy}
+    @rule(policy=st.one_of(st.none(), policies), looks=looks)
+    def configure(self, policy: Versions | None, looks: int) -> None:
+        self.world.policies = {SERVABLE: policy} if policy else {}
+        self.go_on(looks)
 
-    @rule()
-    def remove_from_configuration(self) -> None:
-        self.world.policies = {}
-
-    @rule(number=st.one_of(st.none(), numbers))
-    def pin(self, number: int | None) -> None:
+    @rule(number=st.one_of(st.none(), numbers), looks=looks)
+    def pin(self, number: int | None, looks: int) -> None:
         self.world.store.pin(SERVABLE, number)
+        self.go_on(looks)
 
-    # Control and the work that it started.
-
-    @rule()
-    def reconcile(self) -> None:
-        self.run(self.world.reconcile())
-
-    @rule()
-    def reconcile_without_source(self) -> None:
-        self.run(self.world.reconcile(published={}))
+    # What goes wrong.
 
     @precondition(lambda self: self.world.pending)
-    @rule(data=st.data(), works=st.sampled_from([True, True, True, False]))
-    def finish(self, data: st.DataObject, works: bool) -> None:
-        self.run(self.world.finish(data.draw(st.sampled_from(sorted(self.world.pending))), works))
+    @rule(data=st.data(), looks=looks)
+    def fail_once(self, data: st.DataObject, looks: int) -> None:
+        self.run(self.world.finish(data.draw(st.sampled_from(sorted(self.world.pending))), works=False))
+        self.go_on(looks)
 
-    @rule()
-    def kill_control(self) -> None:
+    @rule(looks=looks)
+    def kill_control(self, looks: int) -> None:
         self.run(self.world.kill_control())
+        self.go_on(looks)
 
     @precondition(lambda self: self.world.pending)
-    @rule(data=st.data())
-    def kill_control_before_it_records(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), looks=looks)
+    def kill_control_before_it_records(self, data: st.DataObject, looks: int) -> None:
         done = data.draw(st.sampled_from(sorted(self.world.pending)))
         with suppress(ModelError):  # nor is a failure recorded
             self.world.take_effect(self.world.pending[done][0], done)
-        self.kill_control()
-
-    # Gateways, processes, time.
-
-    @rule(index=st.integers(0, 1))
-    def poll_or_restart_gateway(self, index: int) -> None:
-        self.world.poll(index)
+        self.kill_control(looks)
 
     @precondition(lambda self: self.world.memory)
-    @rule(data=st.data())
-    def lose_processes(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), looks=looks)
+    def lose_processes(self, data: st.DataObject, looks: int) -> None:
         del self.world.memory[data.draw(st.sampled_from(sorted(self.world.memory)))]
+        self.go_on(looks)
+
+    @rule(looks=looks)
+    def restart_cluster(self, looks: int) -> None:
+        self.world.restart_cluster()
+        self.kill_control(looks)
 
     @rule()
-    def restart_cluster(self) -> None:
-        self.world.restart_cluster()
+    def lose_source(self) -> None:
+        self.run(self.world.reconcile(published={}))
 
-    @rule(seconds=st.sampled_from([0.1, 2, 400]))
-    def pass_time(self, seconds: float) -> None:
+    # Gateways and time.
+
+    @rule(indices=st.sampled_from([(0,), (1,), (0, 1)]), looks=looks)
+    def poll_or_restart_gateways(self, indices: tuple[int, ...], looks: int) -> None:
+        for index in indices:
+            self.world.poll(index)
+        self.go_on(looks)
+
+    @rule(seconds=st.sampled_from([0.1, 2, 400]), looks=looks)
+    def pass_time(self, seconds: float, looks: int) -> None:
         self.world.now += seconds
+        self.go_on(looks)
 
     # What always holds. `World` checks what is routed and what is freed.
+
+    @invariant()
+    def nothing_in_use_is_freed(self) -> None:
+        assert not self.world.wrong
 
     @invariant()
     def only_moves_that_there_are(self) -> None:
@@ -128,14 +153,18 @@ class Lives(RuleBasedStateMachine):
             phases[each.key] = each.after
 
     def teardown(self) -> None:
-        self.run(self.world.reconcile())
+        try:
+            self.end()
+        finally:
+            self.loop.close()
+            self.patch.undo()
+
+    def end(self) -> None:
+        self.go_on(1)
         before = self.world.store.routes().versions.get(SERVABLE)
         self.run(self.world.settle())
         self.ends_as_wanted(before)
         self.run(self.world.keeper.close())
-        self.world.store.close()
-        self.loop.close()
-        shutil.rmtree(self.folder)
 
     def ends_as_wanted(self, before: Key | None) -> None:
         world, routed = self.world, self.world.store.routes().versions.get(SERVABLE)

@@ -11,14 +11,14 @@ from rollouts.keeper import AT_ONCE
 from rollouts.life import Key, Phase
 from rollouts.plan import Verb
 from rollouts.store import StateStore
-from tests.unit.rollouts.world import SERVABLE, WatchedStore, World, key
+from tests.unit.rollouts.world import SERVABLE, World, key
 
 BRING_UP = [verb for verb in Verb if verb is not Verb.UNLOAD]
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(f"sqlite:///{tmp_path / 'state.db'}")
+    return World(StateStore(f"sqlite:///{tmp_path / 'state.db'}"))
 
 
 def phases(world: World) -> dict[int, Phase]:
@@ -155,8 +155,7 @@ async def test_a_lost_database_disturbs_nothing_that_is_wanted(world: World, tmp
     world.offered = {key(1)}
     await world.settle()
     world.offered = {key(1), key(2)}
-    world.store = WatchedStore(f"sqlite:///{tmp_path / 'new.db'}")
-    world.store.world = world
+    world.store = StateStore(f"sqlite:///{tmp_path / 'new.db'}")
     await world.kill_control()
     serving = world.gateways[0]
     world.now += 1
@@ -166,7 +165,7 @@ async def test_a_lost_database_disturbs_nothing_that_is_wanted(world: World, tmp
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-async def test_control_is_killed_at_every_transition(world: World, recorded: bool) -> None:
+async def test_control_is_killed_at_every_transition(world: World, tmp_path: Path, recorded: bool) -> None:
     async def walk() -> None:
         """From what is to the end; control dies after each work, before or after it recorded what came of it."""
         while True:
@@ -195,7 +194,7 @@ async def test_control_is_killed_at_every_transition(world: World, recorded: boo
     await walk()
     assert phases(world) == {1: Phase.UNLOADED, 2: Phase.ROUTED}
     assert set(world.memory) == {key(2)}
-    again = StateStore(world.url)
+    again = StateStore(f"sqlite:///{tmp_path / 'state.db'}")
     assert again.routes() == world.store.routes()
     again.close()
 

@@ -279,6 +279,29 @@ class Wide(torch.nn.Module):
         return self.read(self.bare(h)).squeeze(1) + self.read.weight.mean()
 
 
+class Odd(torch.nn.Module):
+    """Large tensors that are no weights of plain layers: unused ones, and layers with biases of other shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.rand(512, 512))
+        self.other = torch.nn.Parameter(torch.rand(512, 512))
+        self.scalar = torch.nn.Parameter(torch.tensor(3.0))
+        self.unused = torch.nn.Parameter(torch.rand(300_000))
+        self.register_buffer("mask", torch.ones(1, 1, 1024, 1024, dtype=torch.bool))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        linear = torch.nn.functional.linear
+        return linear(x, self.weight, self.scalar) + linear(x, self.other, x * 2)
+
+
+def test_layers_with_other_biases_stay_as_they_are(folder: Path) -> None:
+    module = Odd().eval()
+    export(folder, module, torch.rand(3, 512))
+    x = np.random.default_rng(0).random((4, 512), np.float32)
+    np.testing.assert_array_equal(torch_export.load(folder, OPTIONS)({"x": x})["output"], expected(module, x))
+
+
 @pytest.mark.parametrize("rows", [1, 16])
 def test_large_layers_are_packed_once(folder: Path, rows: int) -> None:
     module = Wide().eval()

@@ -1,6 +1,8 @@
 """Long lists of numbers: read by simdjson or by orjson, a document gives the same arrays or the same complaint."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.just(1e5),
 )
-ODD = st.sampled_from([True, None, "1", "[", [], [1], [[1.5]], {}, {"b64": "AA=="}])
+ODD = st.sampled_from([True, None, "1", "[", [], [1], [[1.5]], {}, {"b64": "AA=="}, [[[]] * 30]])
 TEXT_OF_ODD_NUMBERS = [b"1e400", b"-0", b"1E5", b"0.10", b"01", b"NaN", b"1_0", b"-", b'"\\u005b"', b'"\\ud800"']
 
 
@@ -37,6 +39,8 @@ def documents(value: Any, datatype: str) -> list[tuple[Any, Any]]:
     v2 = {"inputs": [{"name": "x", "datatype": datatype, "shape": shape, "data": value}], "parameters": {"a": "["}}
     decoders = [
         (plain, {"x": value}),
+        (plain, {"x": value, "y": "["}),
+        (predict, {"instances": [{"x": value}, {"x": value}]}),
         (predict, {"instances": value}),
         (predict, {"inputs": {"x": value}, "y": [0] * 9}),
         (v2_json, v2),
@@ -61,7 +65,7 @@ def decode(codec: Any, body: bytes, signature: Signature) -> Any:
 def both_ways(codec: Any, body: bytes, signature: Signature) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numbers, "_LONG_TEXT", 1)
-        patch.setattr(numbers, "_LONG_LIST", 4)
+        patch.setattr(numbers, "_LONG_LIST", 6)  # more than a shape has
         patch.setattr(numbers, "_LONG_ROW", 1)
         fast = decode(codec, body, signature)
         patch.setattr(numbers, "_LONG_TEXT", 1 << 40)
@@ -88,6 +92,32 @@ def test_the_same_by_either_parser(value: Any, datatype: str) -> None:
         body = json.dumps(document, allow_nan=False).encode()
         for shape in ([-1] * rank, [-1] * (rank + 1)):
             both_ways(codec, body, signature(datatype, shape))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"y": %s, "x": [1, 2, 3, 4, 5, 6]}' % (b"[" * 300 + b"]" * 300),
+        b'{"e": "\\u005b", "x": [1, 2, 3, 4, 5, [6]]}',
+        b'{"e": "\\u005B", "x": [1, 2, 3, 4, 5, [6]]}',
+        b'\xef\xbb\xbf{"x": [1, 2, 3, 4, 5, 6]}',
+        b'{"x": [1, 2, 3, 4, 5, 6], "\\u0000": 1}',
+    ],
+    ids=["deep", "escaped bracket", "escaped bracket, upper case", "byte order mark", "NUL in a key"],
+)
+def test_documents_that_only_one_parser_would_take(body: bytes) -> None:
+    both_ways(plain, body, signature("FP32", [-1]))
+
+
+def test_a_list_longer_than_simdjson_counts() -> None:
+    # pysimdjson would write past the end of a list: in a process of its own, so that this one would live.
+    code = """
+from deployments.protocols.arrays import parse_tensors
+data = parse_tensors(b'{"x":[' + b"1," * 0x1000001 + b"1]}", "")["x"]
+assert len(data) == 0x1000002
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("number", TEXT_OF_ODD_NUMBERS)
