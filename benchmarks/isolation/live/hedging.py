@@ -7,10 +7,10 @@ from benchmarks.isolation.hedging import SLOWER, STALLED, Tail
 from benchmarks.isolation.live.clients import Clients
 
 CALL_S = 0.01
-CLIENTS = 2
-_REPLICAS = 6
-"""A replica that stalls stalls all calls that it has, and nobody can end it: two clients leave on average less than one
-of the replicas stalled, so that a second call finds another one."""
+CLIENTS = 1
+_REPLICAS = 8
+"""A replica that stalls stalls all calls that it has, and nobody can end it. One client leaves a third of a replica
+stalled on average, so that a second call finds another one."""
 
 
 def graphs(folder: Path) -> list[dict[str, Any]]:
