@@ -99,7 +99,7 @@ def plan(lives: Sequence[Life], wish: Wish | None, seen: Seen, now: float) -> Pl
     ranked = _ranked(lives, wish)
     spare = [life for life in previous(lives) if life not in ranked][: wish.policy.keep] if wish else []
     idle = [life for life in lives if life.key not in seen.busy]
-    reroute = _reroute(lives, ranked, seen)
+    reroute = _reroute(lives, ranked, seen.up)
     if reroute:
         idle = [life for life in idle if not life.current and life.key != reroute.to]
     free = _may_free(lives, wish, seen)
@@ -118,9 +118,9 @@ def _ranked(lives: Sequence[Life], wish: Wish | None) -> list[Life]:
     return best + [life for life in lives if life.current and life not in best]
 
 
-def _reroute(lives: Sequence[Life], ranked: Sequence[Life], seen: Seen) -> Reroute | None:
+def _reroute(lives: Sequence[Life], ranked: Sequence[Life], up: Set[Key]) -> Reroute | None:
     for life in ranked:
-        if life.phase in WARM and life.key in seen.up and life.key not in seen.busy:
+        if life.phase in WARM and life.key in up:
             return None if life.phase is Phase.ROUTED else Reroute(life.key.servable, life.key)
     unwanted = [life for life in lives if life.current and life not in ranked]
     return Reroute(unwanted[0].key.servable, None) if unwanted else None

@@ -64,7 +64,7 @@ class World:
     def take_effect(self, verb: Verb, key: Key) -> None:
         if verb is Verb.UNLOAD:
             routes = [self.store.routes(), *self.gateways]
-            if key in [each.versions.get(key.servable) for each in routes]:
+            if key in self.memory and key in [each.versions.get(key.servable) for each in routes]:
                 self.wrong.append(f"{key} is freed, but used: {routes}")  # raised, it would be one failure more
             self.memory.pop(key, None)
         elif self.breaks.get(key) is verb:

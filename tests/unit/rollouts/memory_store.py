@@ -1,0 +1,70 @@
+"""The state in a dictionary: as `StateStore`, for tests that make tens of thousands of changes."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rollouts.life import Key, Life, Phase
+from rollouts.plan import Reroute
+from rollouts.store import Routes, Transition
+
+
+class MemoryStore:
+    """Nothing fails here, and nothing is lost."""
+
+    def __init__(self) -> None:
+        self._lives: dict[Key, Life] = {}
+        self._revision = 0
+        self._history: list[Transition] = []
+        self._pins: dict[str, int] = {}
+
+    def lives(self) -> dict[str, list[Life]]:
+        found: dict[str, list[Life]] = {}
+        for life in self._lives.values():
+            found.setdefault(life.key.servable, []).append(life)
+        return found
+
+    def life(self, key: Key) -> Life:
+        return self._lives[key]
+
+    def observe(self, servable: str, published: Iterable[Key] | None, up: Iterable[Key], now: float) -> None:
+        offered = None if published is None else set(published)
+        for key in (offered or set()) | {key for key in up if key.servable == servable}:
+            if key not in self._lives:
+                self._lives[key] = Life(key, published=False)
+                self._history.append(Transition(key, now, None, Phase.DISCOVERED, ""))
+        if offered is not None:
+            self._lives = {key: replace(life, published=key in offered) for key, life in self._lives.items()}
+
+    def save(self, before: Life, after: Life, now: float) -> None:
+        assert self._lives[before.key] == before
+        self._lives[before.key] = after
+        if after.phase is not before.phase:
+            self._history.append(Transition(after.key, now, before.phase, after.phase, after.reason))
+
+    def reroute(self, change: Reroute, now: float) -> int:
+        self._revision = max(self._revision + 1, int(now * 1000))
+        for life in list(self._lives.values()):
+            if life.current and life.key != change.to:
+                left = life.moved(Phase.DRAINING) if life.phase is Phase.ROUTED else life
+                self.save(life, replace(left, current=False, revision=self._revision), now)
+        if change.to is not None:
+            life = self._lives[change.to]
+            self.save(life, replace(life.moved(Phase.ROUTED), current=True, revision=self._revision), now)
+        return self._revision
+
+    def routes(self) -> Routes:
+        return Routes(self._revision, {life.key.servable: life.key for life in self._lives.values() if life.current})
+
+    def history(self, _servable: str, limit: int = 100) -> list[Transition]:
+        return self._history[: -limit - 1 : -1]
+
+    def pins(self) -> dict[str, int]:
+        return dict(self._pins)
+
+    def pin(self, servable: str, number: int | None) -> None:
+        self._pins.pop(servable, None)
+        if number is not None:
+            self._pins[servable] = number
+
+    def close(self) -> None:
+        pass
