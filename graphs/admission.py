@@ -55,8 +55,8 @@ class Admission:
             limit_s = min(self._max_wait_s, (terms.deadline - now) / _HEADROOM)
             if wait_s > limit_s:
                 raise Overloaded(
-                    f"node {self._name} is overloaded: the answer would take {wait_s:.3g} s, the limit is "
-                    f"{limit_s:.3g} s; send the request later",
+                    f"node {self._name} is overloaded: the answer would take {wait_s:.3g} s, "
+                    f"{self._limit(terms, now)}; send the request later",
                     wait_s - limit_s,
                 )
         self._ranks[place] += count
@@ -66,6 +66,12 @@ class Admission:
         self._ranks[place] -= count
         if not self._ranks[place]:
             del self._ranks[place]
+
+    def _limit(self, terms: Terms, now: float) -> str:
+        left_s = terms.deadline - now
+        if left_s / _HEADROOM < self._max_wait_s:
+            return f"and its deadline or timeout_s leaves {left_s:.3g} s, of which a fifth is kept in reserve"
+        return f"and the queue's max_wait_s is {self._max_wait_s:.3g} s"
 
     def _wait_s(self, ahead: int, count: int, place: int, now: float, most: int) -> float:
         """Seconds until an answer for `count` rows behind `ahead` others."""

@@ -78,7 +78,9 @@ def _within(call: NodeCall, name: str, timeout_s: float) -> NodeCall:
         except (TimeoutError, DeadlineExceeded) as error:
             if not scope.expired() and (isinstance(error, TimeoutError) or run.terms.left_s <= 0):
                 raise
-            raise NodeTimeout(f"node {name} took longer than its timeout_s of {timeout_s:g}") from None
+            raise NodeTimeout(
+                f"node {name} had no answer within its timeout_s of {timeout_s:g}, waiting included"
+            ) from None
 
     return timed
 

@@ -53,7 +53,7 @@ def test_while_sizes_are_alike_noise_does_not_turn_the_line() -> None:
     for _ in range(500):
         rows = chance.randint(60, 64)
         pace.note(rows, (0.02 + 0.002 * rows) * chance.uniform(0.7, 1.3))
-        assert 0.005 < pace.seconds(1) < 0.04
+        assert 0.004 < pace.seconds(1) < 0.04
     assert pace.seconds(62) == pytest.approx(0.144, rel=0.1)
 
 
@@ -64,3 +64,15 @@ def test_old_calls_are_forgotten() -> None:
 
 def test_a_slow_first_call_is_soon_forgotten() -> None:
     assert learnt((1, 30.0), *[(1, 0.01)] * 15).seconds(1) < 0.02
+
+
+def test_a_call_that_hung_is_not_expected_again_and_slower_calls_are() -> None:
+    pace = learnt(*[(4, 0.01)] * 5, (1, 2.0))
+    assert pace.seconds(4) < 0.02
+    pace = learnt(*[(4, 0.01)] * 5, *[(4, 2.0)] * 50)
+    assert pace.seconds(4) > 1
+
+
+def test_a_first_call_that_loads_and_compiles_does_not_count() -> None:
+    assert learnt((1, 2.0)).seconds(1) == 0
+    assert learnt((1, 2.0), (1, 0.01)).seconds(1) == pytest.approx(0.01)
