@@ -16,6 +16,8 @@ from rollouts.store import StateStore
 
 AT_ONCE = 4
 """Versions brought up at the same time; more wait, the most urgent first."""
+REASON_LENGTH = 2000
+"""Characters of a failure's reason that are kept."""
 
 logger = logging.getLogger("ray.serve.millrace")
 
@@ -154,12 +156,17 @@ class Keeper:
             await asyncio.to_thread(self._save, before, after)
 
     async def _try(self, verb: Verb, key: Key) -> str:
-        """Why it failed; empty if it did not."""
+        """Why it failed, as text that any database takes; empty if it did not."""
         try:
             await self._hands.do(verb, key)
         except MillraceError as error:
-            return error.message
+            return _plain(error.message)
         except Exception as error:  # whatever a framework, a disk or Ray raises is this version's reason
             logger.exception("%s: %s failed", key, verb)
-            return f"{type(error).__name__}: {error}"
+            return _plain(f"{type(error).__name__}: {error}")
         return ""
+
+
+def _plain(text: str) -> str:
+    """Names of files may hold bytes that are no text, and a framework's message a whole stack trace."""
+    return text.encode(errors="replace").decode().replace("\0", "?")[:REASON_LENGTH]

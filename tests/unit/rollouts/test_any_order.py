@@ -192,5 +192,5 @@ class Lives(RuleBasedStateMachine):
         return working[: policy.newest]
 
 
-Lives.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
+Lives.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestLives = Lives.TestCase

@@ -89,6 +89,19 @@ async def test_it_is_tried_again_when_it_is_due(world: World) -> None:
     assert world.pending[key(1)][0] is Verb.FETCH
 
 
+async def test_any_reason_can_be_recorded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(verb: Verb, key: Key) -> None:
+        raise OSError("a\udcffb\0c")  # as the name of a file
+
+    world = World(StateStore(url))
+    monkeypatch.setattr(world, "do", refuse)
+    world.offered = {key(1)}
+    while not await world.reconcile() < float("inf"):
+        await world.keeper.changed.wait()
+    assert world.store.life(key(1)).reason == "fetch: OSError: a?b?c"
+    world.store.close()
+
+
 async def test_a_rollback_to_a_kept_version_loads_nothing(world: World) -> None:
     world.policies = {SERVABLE: Versions(keep=1)}
     for number in (1, 2, 3):

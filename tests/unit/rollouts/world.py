@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Set
+from itertools import chain, repeat
 from typing import cast
 
 from configs.errors import ModelError
@@ -95,12 +96,12 @@ class World:
     async def finish(self, key: Key, works: bool = True) -> None:
         """Let a work take effect, and its outcome be recorded."""
         self.pending[key][1].set_result(works)
-        while key in self.keeper.busy and key not in await self._waiting():  # noqa: ASYNC110  a thread writes
-            await asyncio.sleep(0)
+        pauses = chain([0.0] * 5, repeat(0.001))  # longer where a thread writes
+        while key in self.keeper.busy and key not in self._waiting():  # noqa: ASYNC110  as users of a keeper cannot
+            await asyncio.sleep(next(pauses))
 
-    async def _waiting(self) -> Set[Key]:
+    def _waiting(self) -> Set[Key]:
         """Works that wait for the test: a failed step is followed by its version's unloading."""
-        await asyncio.sleep(0)
         return frozenset(key for key, (_, let) in self.pending.items() if not let.done())
 
     async def kill_control(self) -> None:
