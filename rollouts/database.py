@@ -39,9 +39,12 @@ _FORMS = "write sqlite:///path/to/file or postgresql://user:password@host/name"
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(
-            url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args={"connect_timeout": WAIT_S}
-        )
+        waits = {
+            "connect_timeout": WAIT_S,
+            "tcp_user_timeout": WAIT_S * 1000,
+            "options": f"-c lock_timeout={WAIT_S}s -c statement_timeout={WAIT_S}s",
+        }
+        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=waits)
     except ImportError as error:
         raise MissingExtra(f"psycopg cannot be imported ({error}); run: pip install 'millrace[postgres]'") from error
 
