@@ -1,5 +1,6 @@
 """Runs a serve config on a new Ray cluster on this machine until it is told to stop, and leaves nothing behind."""
 
+import json
 import os
 import shutil
 import signal
@@ -92,7 +93,7 @@ def _serve(family: Family, target: Target, log: Path, console: Console, stop: _S
         console.print(f"[red]Serve could not start:[/red] {escape(str(failure))}")
         return 1
     if ready:
-        console.print(_welcome(target, family.option("--gcs-address"), time.monotonic() - started))
+        console.print(_welcome(target, family.option("--gcs-address"), log.parent / "ray", time.monotonic() - started))
         _follow(family, log, stop)
     if stop.asked:
         return 0
@@ -126,14 +127,25 @@ def _follow(family: Family, log: Path, stop: _Stop) -> None:
             time.sleep(_POLL_S)
 
 
-def _welcome(target: Target, ray_address: str | None, seconds: float) -> str:
+def _welcome(target: Target, ray_address: str | None, ray_folder: Path, seconds: float) -> str:
     lines = [f"[green]Ready[/green] after {seconds:.0f} s. Ctrl-C stops.", f"  HTTP  {target.http}"]
     lines += [f"  gRPC  {target.grpc}"] if target.grpc else []
     lines += [f"  docs  {target.http}{prefix}/docs" for prefix in target.prefixes]
     lines += [f'  Ray   ray.init("{ray_address}"), with RAY_AUTH_MODE=disabled'] if ray_address else []
+    lines += [f"  metrics  http://{agent}/metrics" for agent in _metrics_agents(ray_folder)]
+    lines.append(f"  logs  {ray_folder}/session_latest/logs/serve, until the end")
     if target.without_example:
         lines.append(f"No curl line for {', '.join(target.without_example)}: give each input an `example:`")
     return "\n".join([*lines, *(f"\n{escape(curl(target, path))}" for path in target.examples)])
+
+
+def _metrics_agents(ray_folder: Path) -> list[str]:
+    """Host and port of each node's agent, from the file that Ray keeps for Prometheus."""
+    try:
+        targets = json.loads((ray_folder / "prom_metrics_service_discovery.json").read_text())
+    except (OSError, ValueError):  # Ray writes it anew each few seconds
+        return []
+    return [str(agent) for group in targets for agent in group["targets"]]
 
 
 def _end(family: Family, console: Console, stop: _Stop) -> None:

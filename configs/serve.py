@@ -95,8 +95,8 @@ class AppArgs(BaseModel):
     root: str | None = Field(
         None,
         min_length=1,
-        description="Folder that relative paths start from; else the working directory if it has the graphs' files, "
-        "else the checkout.",
+        description="Folder that relative paths start from; else the checkout if only that has the graphs' files, else "
+        "the working directory.",
     )
     revision: str = Field(
         "", description="Any text; when it changes, a redeploy restarts gateway and stages though nothing else changed."
@@ -120,8 +120,9 @@ def find_root(root: str | None, graphs: Sequence[str]) -> Path:
     """The folder that relative paths start from, as `AppArgs.root` describes."""
     if root is not None:
         return Path(root).absolute()
-    here = Path.cwd()
-    return here if all((here / graph).is_file() for graph in graphs) else Path(__file__).parents[1]
+    here, ours = Path.cwd(), Path(__file__).parents[1]
+    missing = not all((here / graph).is_file() for graph in graphs)
+    return ours if missing and all((ours / graph).is_file() for graph in graphs) else here
 
 
 def is_ours(application: Mapping[str, Any]) -> bool:

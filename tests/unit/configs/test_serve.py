@@ -215,11 +215,12 @@ def test_duplicate_keys_and_missing_applications(lint):
     ]
 
 
-def test_root_is_the_working_directory_if_it_has_the_graphs_else_the_checkout(tmp_path, monkeypatch):
+def test_root_is_the_working_directory_unless_only_the_checkout_has_the_graphs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "g.yaml").touch()
     assert find_root(None, ["g.yaml"]) == tmp_path
-    assert find_root(None, ["g.yaml", "h.yaml"]) == Path(__file__).parents[3]
+    assert find_root(None, ["configs/digits.yaml"]) == Path(__file__).parents[3]
+    assert find_root(None, ["g.yaml", "configs/digits.yaml"]) == tmp_path
     assert find_root("sub", ["g.yaml"]) == tmp_path / "sub"
 
 
