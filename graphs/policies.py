@@ -1,6 +1,7 @@
 """What stands between a request and one node: a timeout for each try, more tries, a stand-in, a second replica."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from graphs.batcher import BatchTiming
 from graphs.cache import Cached, RowStore
 from graphs.redis_rows import RedisRows
 from graphs.run import Answer, NodeCall, Run
+
+logger = logging.getLogger("ray.serve.millrace")
 
 RETRY_PAUSE_S = 0.02
 """Before the second try; twice as long before each further one."""
@@ -92,7 +95,8 @@ def _retried(call: NodeCall, name: str, retries: int) -> NodeCall:
                 return await call(rows, count, run)
             except NodeDied:  # these rows have ended enough processes
                 raise
-            except _PASSING:
+            except _PASSING as error:
+                logger.info("node %s: try %d of %d failed: %s", name, attempt + 1, retries + 1, error)
                 pause_s = RETRY_PAUSE_S * 2**attempt
                 if pause_s >= run.terms.left_s:  # no time for another: the failure says more than "too late" would
                     raise
@@ -107,7 +111,8 @@ def _with_fallback(call: NodeCall, name: str, fallback: NodeCall) -> NodeCall:
     async def backed(rows: Rows, count: int, run: Run) -> Answer:
         try:
             return await call(rows, count, run)
-        except (*_PASSING, Overloaded):
+        except (*_PASSING, Overloaded) as error:
+            logger.info("node %s: its fallback answers, because: %s", name, error)
             run.trace.events.append((name, "fallback", 1))
             return await fallback(rows, count, run)
 
