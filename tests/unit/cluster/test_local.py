@@ -78,7 +78,7 @@ def test_a_signal_stops_everything_and_is_a_success(
     number: int,
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    note = tmp_path / "note"
+    note, before = tmp_path / "note", signal.getsignal(signal.SIGINT)
     replace_serve(monkeypatch, sys.executable, "-c", SERVER, str(port), str(note))
     signals_when_ready(capsys, number)
     assert run_local(config) == 0
@@ -86,7 +86,7 @@ def test_a_signal_stops_everything_and_is_a_success(
     assert address == "None"
     assert not Path(folder).exists()
     assert gone(orphan)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_signal_does_not_wait_for_serve(
