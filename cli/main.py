@@ -32,16 +32,24 @@ Profile = Annotated[str, typer.Option(help="Placement profile of the graph, e.g.
 Root = Annotated[Path | None, typer.Option(help="Folder that relative model paths start from (default: here).")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(installed_version("millrace"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print Millrace's version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a graph's YAML file, for editors."""
     print(json.dumps(graph_json_schema(), indent=2))
-
-
-@app.command()
-def version() -> None:
-    """Print Millrace's version."""
-    print(installed_version("millrace"))
 
 
 @app.command()

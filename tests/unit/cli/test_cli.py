@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def millrace(*arguments: object) -> tuple[int, str]:
     if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
+
+
+def test_tells_its_version() -> None:
+    assert millrace("--version") == (0, version("millrace") + "\n")
 
 
 def test_schema_is_a_json_schema() -> None:
