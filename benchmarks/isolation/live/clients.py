@@ -77,8 +77,11 @@ class Clients:
             await writer.wait_closed()
 
     async def _ask(self, request: Sent) -> None:
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(HOST, self._port)
         request.sent = time.monotonic()
+        try:
+            reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(HOST, self._port)
+        except OSError:  # no answer: counted as that
+            return
         try:
             async with asyncio.timeout(_HANGS_S):
                 writer.write(self._request)

@@ -81,7 +81,7 @@ async def _offered(port: int, per_second: float, seconds: float) -> tuple[list[S
 
 
 def judge(times: float, requests: list[Sent], busy: float, seconds: float, capacity: float) -> LiveLoad:
-    """What became of the requests; the first quarter of the run is not counted."""
+    """What became of the requests; the first quarter of the run is not counted. Raises RuntimeError as `_kind`."""
     start = requests[0].planned + seconds / 4
     counted = [request for request in requests if request.planned > start]
     kinds = Counter(map(_kind, counted))
@@ -94,10 +94,14 @@ def judge(times: float, requests: list[Sent], busy: float, seconds: float, capac
         kinds["refused"] / kinds.total(),
         kinds["late"] / kinds.total(),
     )
+    if not good:
+        raise RuntimeError(f"nothing was answered in time at {times} x")
     return LiveLoad(load, float(np.quantile(good, 0.99)), float(np.quantile(behind, 0.99)), busy)
 
 
 def _kind(request: Sent) -> str:
-    if request.status == 503:
-        return "refused"
-    return "good" if request.status == 200 and request.seconds <= PATIENCE_S else "late"
+    """Raises RuntimeError for an answer that overload does not explain."""
+    if request.status not in (0, 200, 503, 504):
+        raise RuntimeError(f"a request was answered with {request.status}")
+    in_time = request.status and request.seconds <= PATIENCE_S
+    return {200: "good", 503: "refused"}.get(request.status, "late") if in_time else "late"

@@ -44,7 +44,10 @@ def serving(graphs: Sequence[Mapping[str, Any]]) -> Iterator[int]:
             yield port
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(_STOP_S)
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _config(folder: Path, graphs: Sequence[Mapping[str, Any]], port: int, grpc_port: int) -> Path:
