@@ -124,7 +124,9 @@ class Hedge:
 
     "The Tail at Scale" (Dean and Barroso, CACM 56(2), 2013), hedged requests: few calls more cut the tail, as long as
     the two are not slow for the same reason. At most `HEDGED_SHARE` of all calls are made twice, so a node that is slow
-    altogether does not get twice the load. The slower call is cancelled.
+    altogether does not get twice the load. A second call that loses is cancelled. A first call that is overtaken goes
+    on, unheard: model code that runs cannot be interrupted, and were the call cancelled, Serve's router would take its
+    replica for idle and send the next calls to where they wait the longest.
 
     Each call earns a twentieth of a second call. The less is saved, the longer the wait before one is spent, up to what
     99 of 100 calls take: else calls that are a little late would leave nothing for those that hang.
@@ -138,6 +140,7 @@ class Hedge:
         self._ordered: list[float] = []
         self._calls = 0
         self._credit = 0.0
+        self._overtaken: set[asyncio.Task[Answer]] = set()
 
     async def __call__(self, rows: Rows, count: int, run: Run) -> Answer:
         """The answer of the first that has one."""
@@ -157,6 +160,9 @@ class Hedge:
             winner = await _first_answer(tries)
             if winner is not first:
                 run.trace.events.append((self._name, "hedge won", 1))
+                tries.discard(first)
+                self._overtaken.add(first)
+                first.add_done_callback(self._overtaken.discard)
             answer = winner.result()
         finally:
             for other in tries:

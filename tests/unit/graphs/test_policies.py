@@ -177,21 +177,34 @@ async def test_the_first_call_may_still_win() -> None:
     assert asked.trace.events == [("n", "hedge", 1)]
 
 
-async def test_the_loser_is_cancelled() -> None:
-    cancelled = asyncio.Event()
+async def test_a_second_call_that_loses_is_cancelled_and_a_first_that_is_overtaken_is_not() -> None:
+    ended: list[tuple[int, str]] = []
 
-    async def node(rows: Rows, count: int, run: Run) -> Answer:
-        if not cancelled.is_set() and node_calls.append(1) is None and len(node_calls) == 1:
+    def node(*seconds: float) -> NodeCall:
+        calls = iter(enumerate(seconds))
+
+        async def call(rows: Rows, count: int, run: Run) -> Answer:
+            number, length = next(calls)
             try:
-                await asyncio.sleep(5)
-            finally:
-                cancelled.set()
-        return {"y": np.zeros(count)}, BatchTiming(0, 0, {}, count)
+                await asyncio.sleep(length)
+                ended.append((number, "answered"))
+            except asyncio.CancelledError:
+                ended.append((number, "cancelled"))
+                raise
+            return {"y": np.zeros(count)}, BatchTiming(0, 0, {}, count)
 
-    node_calls: list[int] = []
-    await answer(await hedged(node))
+        return call
+
+    await answer(await hedged(node(0.02, 5)))
     await asyncio.sleep(0)
-    assert cancelled.is_set()
+    assert ended == [(0, "answered"), (1, "cancelled")]
+    ended.clear()
+    hedge = await hedged(node(0.05, 0))
+    await answer(hedge)
+    assert ended == [(1, "answered")]
+    await asyncio.wait(hedge._overtaken)
+    assert ended == [(1, "answered"), (0, "answered")]
+    assert not hedge._overtaken
 
 
 async def test_leaving_cancels_both_calls() -> None:
@@ -217,7 +230,7 @@ async def test_leaving_cancels_both_calls() -> None:
 
 
 async def test_a_call_that_fails_waits_for_the_other() -> None:
-    node = Node(NodeError("broken"), seconds=[0.01, 0.02])
+    node = Node(NodeError("broken"), seconds=[0.1, 0.12])
     assert await answer(await hedged(node)) == 2
 
 
