@@ -5,11 +5,11 @@ import math
 _MEMORY = 0.98
 """Weight of all that was seen before, at each new call: about the last fifty count."""
 _SURPRISE = 0.5
-"""A call in less than half of what was expected halves the weight of what was seen before: a first call that compiled,
-or a neighbour that is gone, would else cost fifty calls of needless refusals."""
+"""A call in less than half of what was expected halves the weight of what was seen before: a neighbour that is gone
+would else cost fifty calls of needless refusals. After a first call, which may have compiled, that one is forgotten."""
 _STALL = 4
 """Times what was expected: a call that takes longer counts as so much, unless the two before it did too. One that hung
-would else be expected of the next fifty; a first call, which loads and compiles, does not count at all."""
+would else be expected of the next fifty."""
 _SPREAD = 0.2
 """Least standard deviation of the sizes, in mean sizes, from which fixed part and rows are told apart."""
 
@@ -27,20 +27,16 @@ class Pace:
         self._line = (0.0, 0.0)
         self._fixed_rows = math.inf
         """How many rows cost as much as the fixed part."""
-        self._begun = False
         self._stalls = 0
         """Calls in a row that took much longer than expected."""
 
     def note(self, rows: int, seconds: float) -> None:
         """A call was made."""
-        if not self._begun:
-            self._begun = True
-            return
         most = self.seconds(rows) * _STALL
         self._stalls = self._stalls + 1 if 0 < most < seconds else 0
         if 0 < self._stalls < 3:
             seconds = most
-        memory = _MEMORY if seconds >= self.seconds(rows) / 2 else _SURPRISE
+        memory = _MEMORY if seconds >= self.seconds(rows) / 2 else _SURPRISE if self._weight > 1 else 0
         self._weight = self._weight * memory + 1
         self._rows = self._rows * memory + rows
         self._seconds = self._seconds * memory + seconds
