@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
-from configs.node_options import Batch, Cache, Callable_, Fallback, Frozen, Replicas, Sequences
+from configs.frozen import Frozen
+from configs.node_options import Batch, Cache, Callable_, Fallback, Replicas, Sequences
 from configs.tensors import TensorSpec
 
 NODE_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"

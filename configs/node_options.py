@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from configs.frozen import Frozen
 
 Callable_ = Annotated[
     str,
@@ -11,12 +13,6 @@ Callable_ = Annotated[
         description="Import path `package.module:name`.",
     ),
 ]
-
-
-class Frozen(BaseModel):
-    """A part of the schema: unknown keys are refused, and nothing changes later."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Replicas(Frozen):

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from configs.documents import Document, Path_, read_document
+from configs.frozen import Frozen
 from configs.node_options import Callable_, Replicas
 from configs.problems import Problem
 from configs.ray_serve import ServeConfig
@@ -16,10 +17,8 @@ IMPORT_PATH = "deployments.app:build"
 """Ray's `import_path` of our application."""
 
 
-class GatewayArgs(BaseModel):
+class GatewayArgs(Frozen):
     """Size of the gateway: the deployment that decodes requests and runs the graphs' inline nodes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     replicas: Replicas = Field(default_factory=Replicas, description="A number, or {min, max}.")
     cpus: float = Field(1, gt=0, description="CPUs of each gateway replica: its share for inline nodes.")
@@ -36,10 +35,8 @@ CLIENT_ADDRESS = "x-millrace-client"
 """Header in which our HAProxy writes the address of the client; what a client itself writes there is replaced."""
 
 
-class ClientLimit(BaseModel):
+class ClientLimit(Frozen):
     """What one client may ask for at a time, so that others are served beside it. Handles are not limited."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     in_flight: int = Field(
         ge=1, description="Requests that one client may have in flight in each gateway replica; more get 429."
@@ -52,10 +49,8 @@ class ClientLimit(BaseModel):
     )
 
 
-class TracingArgs(BaseModel):
+class TracingArgs(Frozen):
     """Spans of requests and of their nodes, as OpenTelemetry has them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     exporter: Literal["otlp", "console"] = Field(
         description="`otlp`: to a collector, over HTTP (needs the extra `otlp`). `console`: to the replicas' standard "
@@ -81,10 +76,8 @@ def _unique(paths: list[str]) -> list[str]:
     return paths
 
 
-class AppArgs(BaseModel):
+class AppArgs(Frozen):
     """`args` of an application with `import_path: deployments.app:build`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     graphs: Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_unique)] = Field(
         min_length=1, description="Paths of the graphs' YAML files."

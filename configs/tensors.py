@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import ml_dtypes
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from configs.frozen import Frozen
 
 
 class Datatype(StrEnum):
@@ -68,14 +70,12 @@ Rows = dict[str, np.ndarray]
 _COMPACT = re.compile(r"^\s*(?P<datatype>[A-Za-z0-9]+)\s*\[(?P<shape>\s*-?[0-9]+\s*(,\s*-?[0-9]+\s*)*)\]\s*$")
 
 
-class TensorSpec(BaseModel):
+class TensorSpec(Frozen):
     """Datatype and shape of one tensor; -1 is a dimension of any size, the first dimension is the rows.
 
     An input of a graph may also have the shape `[1]`: one number for all rows of a request, which nodes get once a row.
     Also accepted: the text `"FP32[-1, 10]"` and the pair `("FP32", [-1, 10])`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     datatype: Datatype = Field(description="Datatype as in the Open Inference Protocol, e.g. FP32 or BYTES.")
     shape: tuple[int, ...] = Field(
@@ -120,10 +120,8 @@ class TensorSpec(BaseModel):
         return f"{self.datatype}[{', '.join(map(str, self.shape))}]"
 
 
-class Signature(BaseModel):
+class Signature(Frozen):
     """Named inputs and outputs of a node, a model or a graph. None: not known before it is loaded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: Mapping[str, TensorSpec] | None = None
     outputs: Mapping[str, TensorSpec] | None = None

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from configs.frozen import Frozen
 
 Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
-class Versions(BaseModel):
+class Versions(Frozen):
     """Which versions of a servable are brought up; the newest of them that works gets the traffic."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     latest: int | None = Field(
         None, ge=1, description="The so many newest that work; 1 if neither this nor `all` nor `only` is given."

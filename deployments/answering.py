@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from configs.errors import DeadlineExceeded, MillraceError, NodeError, NotFound
+from configs.log import LOGGER
 from configs.tensors import Datatype, Rows
 from deployments import spans
 from deployments.clients import UNLIMITED, Clients
@@ -26,7 +27,6 @@ from deployments.protocols.binary import as_bytes
 from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
 from deployments.service import GraphService
-from deployments.settings import LOGGER
 from deployments.tracing import Tracing
 from graphs.run import NodeTiming, Trace
 from graphs.terms import UNHURRIED, Terms

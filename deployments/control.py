@@ -10,7 +10,7 @@ from ray.serve import RunTarget
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from configs.errors import MillraceError, ModelError, reason
-from deployments.settings import LOGGER
+from configs.log import LOGGER
 from deployments.stage import StageSpec, is_stage, stage_application
 
 logger = logging.getLogger(LOGGER)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from ray.serve.handle import DeploymentHandle
 
 from configs.errors import MillraceError
+from configs.log import LOGGER
 from configs.serve import AppArgs
 from configs.tensors import Rows, Signature
 from deployments.answering import Answering, Stopwatch
@@ -21,7 +22,6 @@ from deployments.protocols import handle
 from deployments.recorder import Recorder
 from deployments.routers import import_routers
 from deployments.service import GraphSpec, start_service
-from deployments.settings import LOGGER
 from deployments.spans import Carried, ending
 from deployments.tracing import start_tracing
 from graphs.terms import DEFAULT_PRIORITY, Terms

@@ -11,13 +11,13 @@ from google.protobuf.message import DecodeError, Message
 from ray.serve.grpc_util import RayServegRPCContext
 
 from configs.errors import InvalidInput, MillraceError, TooLarge
+from configs.log import LOGGER
 from deployments.answering import Stopwatch, internal_error
 from deployments.clients import UNLIMITED, Clients
 from deployments.protocols.grpc_errors import trailing_metadata
 from deployments.protocols.terms import TIMEOUT_HEADER, timeout_header
 from deployments.protocols.v2_proto import ModelInferResponse
 from deployments.recorder import Recorder
-from deployments.settings import LOGGER
 from deployments.spans import carried_in, carried_out, ending
 from deployments.tracing import Tracing
 from monitoring.trace_context import TRACEPARENT

@@ -23,8 +23,8 @@ from ray.serve._private.tracing_utils import is_tracing_enabled
 from ray.serve._private.utils import generate_request_id
 from ray.serve.grpc_util import RayServegRPCContext
 
+from configs.log import LOGGER
 from deployments.protocols.grpc_routes import Servicer, Shorten
-from deployments.settings import LOGGER
 
 logger = logging.getLogger(LOGGER)
 

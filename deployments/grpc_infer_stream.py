@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from ray.serve.grpc_util import RayServegRPCContext
 
 from configs.errors import MillraceError
+from configs.log import LOGGER
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
 from deployments.grpc_edge import PROTOCOL, check_size, slot, time_left, unforeseen
 from deployments.grpc_stream import Begun
@@ -22,7 +23,6 @@ from deployments.protocols.request import InferRequest
 from deployments.protocols.terms import terms_of
 from deployments.protocols.v2_proto import ModelStreamInferResponse
 from deployments.service import GraphService
-from deployments.settings import LOGGER
 from deployments.spans import Following, carried_in, current
 from graphs.run import NodeTiming
 from graphs.terms import Terms

@@ -12,9 +12,9 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from configs.errors import MillraceError, NodeDied, NodeError, RowErrors, TooLarge, Unavailable
+from configs.log import LOGGER
 from configs.tensors import Rows
 from deployments.responses import cancelling
-from deployments.settings import LOGGER
 from deployments.spans import carried_out
 from graphs.batcher import BatchTiming
 from graphs.sequences import Sequence

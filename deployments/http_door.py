@@ -12,6 +12,7 @@ from typing import Any, cast
 from fastapi import APIRouter
 
 from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge
+from configs.log import LOGGER
 from deployments.answering import Answering, Stopwatch, internal_error
 from deployments.departures import UNWATCHED, ClientLeft, DepartureWatch
 from deployments.http_messages import (
@@ -30,7 +31,6 @@ from deployments.http_v2 import v2_routes
 from deployments.large import LARGE, off_loop
 from deployments.protocols import compression, repository
 from deployments.routers import check_path, mounted
-from deployments.settings import LOGGER
 
 logger = logging.getLogger(LOGGER)
 

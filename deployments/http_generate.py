@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
 from configs.errors import MillraceError
+from configs.log import LOGGER
 from configs.tensors import Rows
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch, internal_error
 from deployments.http_infer import infer_handler, terms
@@ -15,7 +16,6 @@ from deployments.protocols import generate
 from deployments.protocols.request import InferRequest
 from deployments.protocols.v2_json import error_body
 from deployments.service import GraphService
-from deployments.settings import LOGGER
 from graphs.run import NodeTiming
 
 logger = logging.getLogger(LOGGER)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ray.serve import metrics
 
-from deployments.settings import LOGGER
+from configs.log import LOGGER
 from deployments.statistics import Statistics
 from graphs.executor import Executor
 from graphs.run import Event, NodeTiming

@@ -6,9 +6,6 @@ from ray.serve.config import RequestRouterConfig
 
 from configs.node_options import Replicas
 
-LOGGER = "ray.serve.millrace"
-"""Our logger: a child of Serve's, so its records go where Serve's go, with the request's id, at a level of its own."""
-
 _STICKY = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
 
 COMMON: dict[str, Any] = {

@@ -21,10 +21,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from configs.log import LOGGER
 from configs.serve import TracingArgs
 from configs.tensors import Rows
 from deployments.exporters import exporter
-from deployments.settings import LOGGER
 from deployments.spans import Carried, context_of
 from graphs.batcher import BatchTiming
 from graphs.executor import Around, StepCall

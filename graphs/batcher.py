@@ -22,7 +22,6 @@ from graphs.pace import Pace
 from graphs.terms import UNHURRIED, Terms
 
 K = TypeVar("K", bound=object)
-Arrays = dict[K, np.ndarray]
 BatchCall = Callable[[dict[K, np.ndarray], int], tuple[dict[K, np.ndarray], dict[str, float]]]
 """Arrays and row count in; arrays with as many rows, and seconds by node, out. May block."""
 

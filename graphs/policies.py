@@ -12,6 +12,7 @@ import numpy as np
 
 from configs.errors import ConfigError, DeadlineExceeded, NodeDied, NodeError, NodeTimeout, Overloaded, Unavailable
 from configs.graph import NodeBase
+from configs.log import LOGGER
 from configs.node_options import Cache
 from configs.tensors import Datatype, Rows, TensorSpec
 from graphs.batcher import BatchTiming
@@ -19,7 +20,7 @@ from graphs.cache import Cached, RowStore
 from graphs.redis_rows import RedisRows
 from graphs.run import Answer, NodeCall, Run
 
-logger = logging.getLogger("ray.serve.millrace")
+logger = logging.getLogger(LOGGER)
 
 RETRY_PAUSE_S = 0.02
 """Before the second try; twice as long before each further one."""

@@ -8,11 +8,12 @@ from struct import Struct
 from typing import Any
 
 from configs.errors import ConfigError
+from configs.log import LOGGER
 from configs.tensors import Rows
 from graphs import row_bytes
 from servables.extras import require
 
-logger = logging.getLogger("ray.serve.millrace")
+logger = logging.getLogger(LOGGER)
 
 ANSWER_WITHIN_S = 0.02
 """A request goes on without Redis after so long. A look-up takes under a millisecond; the rest is for a busy loop."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Set
 from typing import Protocol
 
 from configs.errors import MillraceError, Unavailable
+from configs.log import LOGGER
 from configs.versions import Versions
 from rollouts.life import Key, Life, Phase
 from rollouts.plan import STEPS, Plan, Seen, Verb, Work, plan
@@ -19,7 +20,7 @@ AT_ONCE = 4
 REASON_LENGTH = 2000
 """Characters of a failure's reason that are kept."""
 
-logger = logging.getLogger("ray.serve.millrace")
+logger = logging.getLogger(LOGGER)
 
 
 class Hands(Protocol):

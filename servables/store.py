@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import ModelError
+from configs.log import LOGGER
 from servables.files import TEMPORARY
 from servables.versions import Judgement, State, judge, verify
 
@@ -21,7 +22,7 @@ GREATEST = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _NAME = re.compile(r"[a-zA-Z0-9][\w.-]{0,127}", re.ASCII)
 
-logger = logging.getLogger("ray.serve.millrace")
+logger = logging.getLogger(LOGGER)
 
 
 @dataclass(frozen=True)

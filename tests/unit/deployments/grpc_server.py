@@ -58,6 +58,13 @@ async def serving(answering: Answering, limit: int = 1 << 20) -> AsyncIterator[g
     """A channel to a server of this door."""
     server = grpc.aio.server()
     add_servicer(_Servicer(door(answering, limit)), server)
+    async with channel_to(server) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def channel_to(server: Any) -> AsyncIterator[grpc.aio.Channel]:
+    """Start a server, which stops when the block ends."""
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

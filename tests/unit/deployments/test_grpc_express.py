@@ -21,7 +21,7 @@ from deployments.protocols import grpc_pool
 from deployments.protocols.v2_proto import SERVICE, add_servicer
 from tests.support.grpc_client import rpc
 from tests.unit.deployments.doors import gateway
-from tests.unit.deployments.grpc_server import door
+from tests.unit.deployments.grpc_server import channel_to, door
 from tests.unit.deployments.test_grpc_door import Acting, message
 from tests.unit.deployments.test_grpc_stream import Streaming, ask
 
@@ -97,13 +97,8 @@ class Asked(Answering):
 async def serving(replica: Replica) -> AsyncIterator[grpc.aio.Channel]:
     server = gRPCGenericServer(replica.handlers)
     add_servicer(SimpleNamespace(**dict.fromkeys(methods())), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
-    finally:
-        await server.stop(None)
+    async with channel_to(server) as channel:
+        yield channel
 
 
 def methods() -> Iterator[str]:

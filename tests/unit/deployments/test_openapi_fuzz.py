@@ -16,11 +16,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from configs.log import LOGGER
 from deployments.answering import Answering
 from deployments.http_door import HttpDoor
 from deployments.recorder import Recorder
 from deployments.service import GraphService
-from deployments.settings import LOGGER
 from deployments.statistics import Statistics
 from graphs.check import check_file
 from graphs.executor import Executor
