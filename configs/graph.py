@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 from configs.frozen import Frozen
 from configs.node_options import Batch, Cache, Callable_, Fallback, Replicas, Sequences
 from configs.tensors import TensorSpec
+from configs.versions import Number, Versions
 
 NODE_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 GRAPH_NAME = r"^[a-zA-Z][a-zA-Z0-9_-]*$"
@@ -115,13 +116,20 @@ class ModelNode(_OneReferenceEach):
     """A model: `model: models/<name>`, the folder that holds its numbered versions."""
 
     model: str = Field(min_length=1, description="Folder of the model, `models/<name>`; versions lie inside it.")
-    version: int | None = Field(None, ge=0, description="A fixed version instead of the newest.")
+    version: Number | None = Field(None, description="A fixed version instead of the newest.")
+    versions: Versions | None = Field(None, description="Which versions are in; without it the newest that works.")
     format: str | None = Field(
         None, description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm or python; else detected."
     )
     trust: Literal["pickle"] | None = Field(
         None, description="`pickle` allows joblib and pickle files, which can run any code when loaded."
     )
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.version is not None and self.versions is not None:
+            raise ValueError(f"`version: {self.version}` and `versions` are two rules; give one of them")
+        return self
 
 
 class EnsembleNode(NodeBase):
@@ -133,7 +141,7 @@ class EnsembleNode(NodeBase):
     inputs: dict[str, list[Reference]] = Field(description="`members`: the references to combine.")
     weights: list[float] | None = Field(None, description="One weight a member, for `weighted_mean`.")
     model: str | None = Field(None, description="For `stacking`: the model that takes all members, concatenated.")
-    version: int | None = Field(None, ge=0, description="For `stacking`: a fixed version instead of the newest.")
+    version: Number | None = Field(None, description="For `stacking`: a fixed version instead of the newest.")
     trust: Literal["pickle"] | None = Field(None, description="As for a model node, for `stacking`.")
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from configs.problems import shown
 from configs.serve import AppArgs, ClientLimit, GatewayArgs, TracingArgs
 from configs.tensors import Datatype, TensorSpec
 from configs.translate import known_fields, members
+from configs.versions import Versions
 
 GRAPH_EXAMPLE = """\
 name: digits
@@ -101,6 +102,7 @@ def reference() -> str:
         _section(Fallback),
         _section(Cache),
         _section(Sequences),
+        _section(Versions),
         _section(NodeOverride),
     ]
     parts += [_SERVE, _code(SERVE_EXAMPLE)]

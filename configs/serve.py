@@ -94,6 +94,13 @@ class AppArgs(Frozen):
     revision: str = Field(
         "", description="Any text; when it changes, a redeploy restarts gateway and stages though nothing else changed."
     )
+    state_url: str | None = Field(
+        None,
+        min_length=1,
+        description="Database with the versions and their routes: `sqlite:///path/to/file`, or "
+        "`postgresql://user:password@host/name` (needs the extra `postgres`) where control may move to another "
+        "machine; without it the file `.millrace/<application>.sqlite` in the root folder.",
+    )
     routers: Annotated[list[Callable_], AfterValidator(_unique)] = Field(
         default_factory=list,
         description="Import paths `package.module:name` of the user's own `fastapi.APIRouter`s, served beside the "

@@ -7,14 +7,13 @@ from ray import serve
 
 from configs.errors import ConfigError
 from configs.serve import AppArgs, find_root
-from deployments.control import Control, stage_names
+from deployments.catalogue import catalogue
+from deployments.control import Control
 from deployments.gateway import Gateway
 from deployments.routers import import_routers
 from deployments.service import GraphSpec
 from deployments.settings import CONTROL_OPTIONS, gateway_options
-from deployments.stage import StageSpec
 from graphs.check import CheckedGraph, check_file
-from graphs.plan import is_placed
 
 
 def build(args: AppArgs) -> serve.Application:
@@ -27,12 +26,14 @@ def build(args: AppArgs) -> serve.Application:
     profile = args.profile if args.profile != "auto" else ("gpu" if _has_gpu() else "cpu")
     checked = check_all([root / path for path in args.graphs], root, profile)
     import_routers(args.routers, [graph.flat.name for graph in checked])
-    stages = [stage for graph in checked for stage in stage_specs(graph, args)]
-    specs = [GraphSpec(graph.flat, root, args.gateway.cpus, args.gateway.threads) for graph in checked]
-    control = serve.deployment(Control, name="control").options(**CONTROL_OPTIONS).bind(stages, args.log_level)
+    graphs = [graph.flat for graph in checked]
+    specs = [GraphSpec(graph, root, args.gateway.cpus, args.gateway.threads) for graph in graphs]
+    servables = catalogue(graphs, root, args)
+    state = (servables, args.state_url, root, args.log_level)
+    control = serve.deployment(Control, name="control").options(**CONTROL_OPTIONS).bind(*state)
     options = gateway_options(args.gateway.replicas, args.gateway.cpus, args.gateway.max_ongoing_requests)
     gateway = serve.deployment(serve.ingress()(Gateway), name="gateway").options(**options)
-    return gateway.bind(specs, stage_names(stages), control, args)
+    return gateway.bind(specs, servables, control, args)
 
 
 def check_all(paths: list[Path], root: Path, profile: str) -> list[CheckedGraph]:
@@ -48,28 +49,6 @@ def check_all(paths: list[Path], root: Path, profile: str) -> list[CheckedGraph]
     if errors:
         raise ConfigError("\n".join(errors))
     return checked
-
-
-def stage_specs(graph: CheckedGraph, args: AppArgs) -> list[StageSpec]:
-    """The stages that a graph's placed nodes need."""
-    return [
-        StageSpec(
-            graph.flat.name,
-            node,
-            _version(graph, name),
-            graph.root,
-            node.batch,
-            args.revision,
-            args.tracing,
-        )
-        for name, node in graph.flat.nodes.items()
-        if is_placed(node, args.gateway.cpus)
-    ]
-
-
-def _version(graph: CheckedGraph, node: str) -> str:
-    version = getattr(graph.flat.nodes[node].config, "version", None)  # fixed by the check; code has none
-    return "" if version is None else str(version)
 
 
 def _has_gpu() -> bool:

@@ -9,19 +9,18 @@ from typing import Any
 import grpc
 import ray
 from ray import serve
-from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from configs.errors import DeadlineExceeded, MillraceError, NotFound, TooLarge, Unavailable
 from configs.tensors import Rows, Signature
 from deployments.protocols.handle import arrays
-from deployments.responses import cancelling
+from deployments.responses import AWAY, cancelling
 from deployments.spans import carried_out
 from graphs.terms import DEFAULT_PRIORITY
 
-_AWAY = (RayError, RayServeException, OSError, grpc.aio.AioRpcError, Unavailable)
-"""What a call ends with when the replica dies, stops or cannot be reached. Graphs are idempotent: another is asked."""
+_AWAY = (*AWAY, Unavailable)
+"""Graphs are idempotent: another replica is asked."""
 _DELAYS_S = (0.1, 0.5, 0.0)
 """Pause after each try."""
 _RESOLUTION_S = 1e-3

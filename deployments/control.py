@@ -1,168 +1,209 @@
-"""Brings placed nodes up before they are needed and takes down what is no longer wanted."""
+"""The control deployment: keeps the right versions up, and tells every gateway which have the traffic."""
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
 
+import ray
 from ray import serve
-from ray.serve import RunTarget
-from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
+from sqlalchemy import URL
 
-from configs.errors import MillraceError, ModelError, reason
+from configs.errors import ConfigError, ModelError, Unavailable
 from configs.log import LOGGER
-from deployments.stage import StageSpec, is_stage, stage_application
+from deployments.catalogue import Catalogue
+from deployments.gateways import Gateways
+from deployments.hands import Hands
+from deployments.orders import Orders, Report
+from deployments.stages import Stages
+from rollouts.keeper import Keeper
+from rollouts.life import IN_MEMORY, WARM, Key, Life
+from rollouts.policy import Wish, wanted
+from rollouts.store import Routes, StateStore
 
 logger = logging.getLogger(LOGGER)
 
-RECONCILE_PERIOD_S = 5.0
-POLL_S = 0.25
-TELL_PERIOD_S = 30.0
-"""How often the log says what a stage still waits for."""
-FAILURE_HOLDS_S = 15.0
-"""How long a failure is the answer to whoever asks: Serve starts a gateway that fails twice more, seconds apart."""
-StageNames = tuple[str, ...]
-Overviews = dict[str, ApplicationStatusOverview]
-_WORKING = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING, ApplicationStatus.UNHEALTHY)
+POLL_S = 2.0
+"""About how often the sources are looked at; never all at the same time."""
+TRY_AGAIN_S = 1.0
+"""Pause after the state, or Serve's controller, was away."""
+WATCH_S = 5.0
+"""How long a gateway waits for new orders before it asks again."""
+GATHER_S = 10.0
+"""How long a control that starts waits for the gateways that run to tell what they do."""
+PATIENCE_S = 15.0
+"""How long gateways that start wait for a state that is away before they say so."""
 
 
 class Control:
-    """The only one that deploys stages. Looks before it deploys: a repeated `serve.run` restarts replicas.
+    """Compares what should be with what is, and has it made so; the state outlives it.
 
-    It keeps no state of its own yet: a stage's name says all that decides it, so the applications that
-    run are the observed state and the specs are the desired one.
+    Args:
+        catalogue: the servables of the application's graphs.
+        state_url: of the database with the state; None: the application's file in `root`.
     """
 
-    async def __init__(self, stages: Sequence[StageSpec], log_level: str = "INFO") -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, catalogue: Catalogue, state_url: str | None, root: Path, log_level: str = "INFO"
+    ) -> None:
         logger.setLevel(log_level)
-        self._owner = serve.get_replica_context().app_name
-        self._stages = {spec.application(self._owner): spec for spec in stages}
-        self._deploying = asyncio.Lock()
-        self._failed_at = float("-inf")
-        self._ready = asyncio.create_task(self._bring_up())
+        context, namespace = serve.get_replica_context(), ray.get_runtime_context().namespace
+        self._catalogue = catalogue
+        self._policies = {name: served.policy for name, served in catalogue.served.items()}
+        self._stages = Stages(context.app_name)
+        self._gateways = Gateways(catalogue.configuration, lambda name: _lives(name, namespace))
+        self._hands = Hands(catalogue.served, self._stages, self._gateways)
+        self._published: dict[str, Collection[Key]] = {}
+        self._told: set[str] = set()
+        self._store = await _opened(state_url or default_state_url(root, context.app_name))
+        self._keeper: Keeper | None = None
+        self._leader = 0
         # At once, so that a control that was restarted need not be asked first.
-        self._loop_task = asyncio.create_task(self._reconcile_forever())
+        self._task = asyncio.create_task(self._run())
 
-    async def routes(self, wanted: StageNames) -> dict[tuple[str, str], str] | None:
-        """(graph, node) → application, once every stage runs; None if other stages than these are wanted.
+    async def watch(self, report: Report, seen: int) -> Orders | None:
+        """The next orders for a gateway after those of the serial `seen`; None if there are none in `WATCH_S`.
 
-        While an update is under way, a new gateway may reach the old control, which must not answer with the stages
-        that are about to go.
-
-        Raises:
-            ModelError: a stage did not come up; the message has its reason. Asked later, it is tried again.
+        While an update is under way, gateways of the configuration before ask here too: they keep what they have, and
+        it is not taken from them before they end.
         """
-        if wanted != stage_names(self._stages.values()):
-            return None
-        if self._ready.done() and self._ready.exception() and time.monotonic() - self._failed_at > FAILURE_HOLDS_S:
-            self._ready = asyncio.create_task(self._bring_up())
-        await asyncio.shield(self._ready)
-        return {(spec.graph, spec.node.name): name for name, spec in self._stages.items()}
+        await self._gateways.heard(report)
+        return await self._gateways.orders_after(report, seen, WATCH_S)
+
+    async def tell(self, report: Report) -> None:
+        """What a gateway does, as soon as that changes."""
+        await self._gateways.heard(report)
 
     async def check_health(self) -> None:
         """Called by Serve on the event loop: an answer proves that the loop runs."""
 
-    async def _bring_up(self) -> None:
-        try:
-            await self._deploy()
-        except Exception as error:
-            self._failed_at = time.monotonic()
-            logger.error("%s", error.message if isinstance(error, MillraceError) else repr(error))
-            raise
-
-    async def _deploy(self) -> None:
-        """Bring up the stages that do not run yet and wait until all run."""
-        async with self._deploying:
-            overviews = await self._wait_until_deleted()
-            missing = [name for name in self._stages if not _works(overviews.get(name))]
-            if missing:
-                logger.info("deploying stages %s", ", ".join(missing))
-                targets = [
-                    RunTarget(stage_application(self._stages[name]), name, route_prefix=None) for name in missing
-                ]
-                # All in one call: Serve's deploying is not safe in several threads.
-                await asyncio.to_thread(serve.run_many, targets, wait_for_applications_running=False)
-            await self._wait_until_running()
-
-    async def _wait_until_deleted(self) -> Overviews:
-        """Stages that go, as after a failure, cannot be deployed yet."""
+    async def _run(self) -> None:
+        began = time.monotonic()
         while True:
-            overviews = await _overviews()
-            if not any(_is_deleted(overviews.get(name)) for name in self._stages):
-                return overviews
-            await asyncio.sleep(POLL_S)
-
-    async def _wait_until_running(self) -> None:
-        """However long it takes, as a cluster may have to grow first; the log says what is waited for."""
-        told = time.monotonic()
-        while True:
-            overviews = await _overviews()
-            if failed := [name for name in self._stages if not _works(overviews.get(name))]:
-                raise ModelError("; ".join([await self._give_up(name, overviews.get(name)) for name in failed]))
-            waiting = [name for name in self._stages if overviews[name].status is not ApplicationStatus.RUNNING]
-            if not waiting:
-                return
-            if time.monotonic() - told >= TELL_PERIOD_S:
-                told = time.monotonic()
-                for name in waiting:
-                    logger.warning("stage %s is not up yet: %s", name, _why(overviews[name]))
-            await asyncio.sleep(POLL_S)
-
-    async def _give_up(self, name: str, overview: ApplicationStatusOverview | None) -> str:
-        if overview is None or _is_deleted(overview):
-            return f"stage {name} did not start: somebody deleted its application"
-        await asyncio.to_thread(serve.delete, name, _blocking=False)
-        return f"stage {name} did not start: {_why(overview)}"
-
-    async def _reconcile_forever(self) -> None:
-        await asyncio.wait([self._ready])
-        while True:
-            await asyncio.sleep(RECONCILE_PERIOD_S)
+            again = time.time() + TRY_AGAIN_S
             try:
-                await self._reconcile()
-            except Exception:  # the loop must outlive a controller that restarts; it tries again
-                logger.exception("control could not reconcile; trying again in %s s", RECONCILE_PERIOD_S)
+                again = await self._step()
+                began = time.monotonic()
+            except Unavailable as error:
+                logger.warning("%s", error.message)
+                if time.monotonic() - began > PATIENCE_S:
+                    await self._gateways.despair(error.message)
+            except Exception:  # the loop must outlive a controller of Serve's that restarts
+                logger.exception("control could not go on; trying again in %s s", TRY_AGAIN_S)
+            await self._wait(again)
 
-    async def _reconcile(self) -> None:
-        overviews = await _overviews()
-        owner = overviews.get(self._owner)
-        if owner is None or owner.status is not ApplicationStatus.RUNNING:
-            return  # an update is under way: old gateways may still call old stages
-        for name in overviews:
-            if is_stage(self._owner, name) and name not in self._stages:
-                logger.info("deleting stage %s: no graph wants it", name)
-                await asyncio.to_thread(serve.delete, name, _blocking=False)
-        if not all(_works(overviews.get(name)) for name in self._stages):
-            await self._deploy()
+    async def _step(self) -> float:
+        """Look once, and take every step that can be taken. Gives when to look again, in seconds since 1970."""
+        if self._keeper is None:
+            await self._begin()
+            self._keeper = Keeper(self._store, self._hands)
+        if not await asyncio.to_thread(self._store.leads, self._leader):
+            await self._keeper.close()  # a control with a newer configuration has begun
+            return float("inf")
+        await self._gateways.forget_the_dead()
+        await asyncio.to_thread(self._look_at_sources)
+        self._hands.current = frozenset((await asyncio.to_thread(self._store.routes)).versions.values())
+        again = await self._keeper.reconcile(self._policies, self._published)
+        await self._publish()
+        return again
+
+    async def _begin(self) -> None:
+        """Take over from the control before: order what it had ordered, once the gateways have told what they do."""
+        self._leader = await asyncio.to_thread(self._store.lead, time.time())
+        lives = await asyncio.to_thread(self._store.lives)
+        hold = {
+            life.key
+            for name in self._catalogue.served
+            for life in lives.get(name, ())
+            if life.phase in IN_MEMORY or life.current
+        }
+        routes = await asyncio.to_thread(self._store.routes)
+        await self._gateways.begin(hold, routes.revision, self._ours(routes))
+        await self._hands.up()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                await self._gateways.all_heard()
+
+    async def _publish(self) -> None:
+        routes = await asyncio.to_thread(self._store.routes)
+        lives = await asyncio.to_thread(self._store.lives)
+        wishes = await asyncio.to_thread(self._store.wishes, self._policies)
+        versions = self._ours(routes)
+        waiting = {name: wish for name, wish in wishes.items() if name not in versions}
+        hopeless = [why for name, wish in waiting.items() if (why := _hopeless(name, lives.get(name, []), wish))]
+        await self._gateways.publish(routes.revision, versions, "; ".join(hopeless))
+
+    def _ours(self, routes: Routes) -> dict[str, Key]:
+        return {name: key for name, key in routes.versions.items() if name in self._catalogue.served}
+
+    def _look_at_sources(self) -> None:
+        now = time.time()
+        for name, served in self._catalogue.served.items():
+            try:
+                self._published[name], said = served.published(now)
+            except ModelError as error:
+                self._published.pop(name, None)
+                said = [error.message]
+            for text in said:
+                if text not in self._told:
+                    logger.warning("%s: %s", name, text)
+            self._told.update(said)
+
+    async def _wait(self, until: float) -> None:
+        """Until there may be something to do."""
+        events = [self._gateways.changed] + ([self._keeper.changed] if self._keeper else [])
+        timeout = max(0.0, min(until - time.time(), POLL_S * random.uniform(0.75, 1.25)))
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self._gateways.changed.clear()
 
     async def __del__(self) -> None:
-        """Called by Serve when the replica stops: with the application gone, its stages go too."""
-        self._ready.cancel()
-        self._loop_task.cancel()
-        owner = (await _overviews()).get(self._owner)
-        if owner is None or _is_deleted(owner):
-            for name in self._stages:
-                await asyncio.to_thread(serve.delete, name, _blocking=False)
+        """Called by Serve when the replica stops."""
+        task = getattr(self, "_task", None)  # absent if __init__ failed
+        if task is not None:
+            task.cancel()
+            if self._keeper is not None:
+                await self._keeper.close()
+            self._store.close()
+            await self._stages.delete_all_without_owner()
 
 
-def stage_names(stages: Iterable[StageSpec]) -> StageNames:
-    """What tells two sets of stages apart: the names of their applications, whoever owns them."""
-    return tuple(sorted(spec.application("") for spec in stages))
+def default_state_url(root: Path, application: str) -> str:
+    """The state's file of an application, beside what it serves."""
+    path = root / ".millrace" / f"{application}.sqlite"
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
-def _works(overview: ApplicationStatusOverview | None) -> bool:
-    return overview is not None and overview.status in _WORKING
+async def _opened(url: str) -> StateStore:
+    """Raises ConfigError for a file that cannot be made."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix):
+        folder = Path(url.removeprefix(prefix)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"state_url: {folder} cannot be made: {error.strerror}; name another place") from error
+    return await asyncio.to_thread(StateStore, url)
 
 
-def _is_deleted(overview: ApplicationStatusOverview | None) -> bool:
-    return overview is not None and overview.status is ApplicationStatus.DELETING
+def _lives(actor: str, namespace: str) -> bool:
+    try:
+        ray.get_actor(actor, namespace)
+    except ValueError:
+        return False
+    return True
 
 
-def _why(overview: ApplicationStatusOverview) -> str:
-    # The application's own message only names the deployment that failed.
-    return reason([overview.message, *(deployment.message for deployment in overview.deployments.values())])
-
-
-async def _overviews() -> Overviews:
-    applications: Overviews = (await asyncio.to_thread(serve.status)).applications
-    return applications
+def _hopeless(servable: str, lives: Collection[Life], wish: Wish) -> str:
+    """Why no version of a servable is to be expected soon; empty if one is."""
+    best = wanted(lives, wish)
+    if not best:
+        return f"{servable}: there is no version that it could serve"
+    if any(life.phase in WARM or not life.failures for life in best):
+        return ""
+    return best[0].reason

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 
+import ray
+from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from configs.errors import MillraceError
@@ -14,17 +16,22 @@ from configs.log import LOGGER
 from configs.serve import AppArgs
 from configs.tensors import Rows, Signature
 from deployments.answering import Answering, Stopwatch
+from deployments.catalogue import Catalogue, inline_nodes
 from deployments.clients import Clients
-from deployments.control import StageNames
+from deployments.follower import Follower
 from deployments.grpc_door import GrpcDoor
 from deployments.http_door import HttpDoor
 from deployments.protocols import handle
 from deployments.recorder import Recorder
 from deployments.routers import import_routers
-from deployments.service import GraphSpec, start_service
+from deployments.service import GraphService, GraphSpec, make_service
 from deployments.spans import Carried, ending
-from deployments.tracing import start_tracing
+from deployments.tracing import Tracing, start_tracing
+from deployments.versions_here import Reached, Version, VersionsHere
+from graphs.instances import Instance
+from graphs.load import load_all
 from graphs.terms import DEFAULT_PRIORITY, Terms
+from servables.base import LoadOptions
 
 logger = logging.getLogger(LOGGER)
 
@@ -34,24 +41,26 @@ class Gateway(GrpcDoor):
 
     Args:
         graphs: the checked graphs.
-        stages: which placed nodes these graphs need.
-        control: brings the placed nodes up; asked at the start.
+        catalogue: their servables.
+        control: says which versions are used.
         args: the application's arguments.
     """
 
     async def __init__(  # type: ignore[misc]
-        self, graphs: Sequence[GraphSpec], stages: StageNames, control: DeploymentHandle, args: AppArgs
+        self, graphs: Sequence[GraphSpec], catalogue: Catalogue, control: DeploymentHandle, args: AppArgs
     ) -> None:
-        while (routes := await control.routes.remote(stages)) is None:  # noqa: ASYNC110  nobody here sets an event
-            await asyncio.sleep(0.2)  # the control of the version before still answers
+        logger.setLevel(args.log_level)
         tracing = start_tracing(args.tracing, args.name)
-        services = {}
-        for spec in graphs:
-            name = spec.flat.name
-            applications = {node: app for (graph, node), app in routes.items() if graph == name}
-            services[name] = await start_service(spec, applications, tracing)
-        versions = {(name, node): v for name, service in services.items() for node, v in service.versions.items()}
-        recorder = Recorder(versions, {name: s.executor for name, s in services.items()})
+        context = serve.get_replica_context()
+        self._versions = VersionsHere(catalogue.served, context.app_name, args.gateway.threads)
+        name = ray.get_runtime_context().get_actor_name() or ""
+        self._follower: Follower[Version] = Follower(control, name, catalogue.configuration, self._versions)
+        try:
+            services = await self._start(graphs, catalogue, tracing)
+        except BaseException:
+            await self._follower.close()
+            raise
+        recorder = Recorder({name: s.executor for name, s in services.items()})
         for name, service in services.items():
             service.executor.on_events = partial(recorder.happened, name)
         clients = Clients(args.client_limit) if args.client_limit is not None else None
@@ -59,7 +68,22 @@ class Gateway(GrpcDoor):
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes
         self._routers = import_routers(args.routers, services)
-        logger.setLevel(args.log_level)
+        self._versions.services = services
+        self._follower.serve()
+
+    async def _start(
+        self, graphs: Sequence[GraphSpec], catalogue: Catalogue, tracing: Tracing | None
+    ) -> dict[str, GraphService]:
+        """Every graph with its code and the versions that have the traffic. Raises MillraceError with the reason."""
+        code = [await asyncio.to_thread(_load_code, spec, catalogue) for spec in graphs]
+        first = await self._follower.first()
+        services = {}
+        for spec, instances in zip(graphs, code, strict=True):
+            served = {s.node.name: first[s.name] for s in catalogue.served.values() if s.graph == spec.flat.name}
+            here = {node: each for node, each in served.items() if isinstance(each, Instance)}
+            stages = {node: each for node, each in served.items() if isinstance(each, Reached)}
+            services[spec.flat.name] = make_service(spec, instances | here, stages, tracing)
+        return services
 
     async def __serve_build_asgi_app__(self) -> HttpDoor:
         """What Serve runs for HTTP requests."""
@@ -111,8 +135,16 @@ class Gateway(GrpcDoor):
         """Called by Serve when the replica stops, after its requests are answered."""
         answering = getattr(self, "answering", None)  # absent if __init__ failed
         if answering is not None:
+            await self._follower.close()
             await answering.recorder.close()
             for service in answering.services.values():
                 service.executor.close()
+            self._versions.close()
             if answering.tracing is not None:
                 await asyncio.to_thread(answering.tracing.close)
+
+
+def _load_code(spec: GraphSpec, catalogue: Catalogue) -> dict[str, Instance]:
+    """The nodes of a graph that have no versions."""
+    nodes = inline_nodes(spec.flat, catalogue.served)
+    return load_all(nodes, spec.root, LoadOptions(threads=spec.threads))

@@ -42,9 +42,11 @@ class StageCall:
 
     Args:
         idempotent: whether rows that a replica had when it died may be sent to another one.
+        version: of the node's servable; empty for code.
     """
 
-    def __init__(self, node: str, handle: DeploymentHandle, idempotent: bool = True) -> None:
+    def __init__(self, node: str, handle: DeploymentHandle, idempotent: bool = True, version: str = "") -> None:
+        self.version = version
         self._node = node
         self._idempotent = idempotent
         self._apart = asyncio.Lock()

@@ -45,12 +45,10 @@ class Recorder:
     """Metrics of one gateway replica. Used from its event loop only.
 
     Args:
-        versions: (graph, node) → version, for the labels of node metrics.
         executors: graph → its executor, whose waiting requests are read at each flush.
     """
 
-    def __init__(self, versions: dict[tuple[str, str], str], executors: Mapping[str, Executor]) -> None:
-        self._versions = versions
+    def __init__(self, executors: Mapping[str, Executor]) -> None:
         self._executors = executors
         self.statistics = Statistics(executors)
         self._noted = _Noted()
@@ -113,7 +111,7 @@ class Recorder:
             self._ray[metric.name].inc(count, {"graph": graph, "protocol": protocol, label: value})
 
     def _observe_node(self, graph: str, timing: NodeTiming) -> None:
-        labels = {"graph": graph, "node": timing.node, "version": self._versions.get((graph, timing.node), "")}
+        labels = {"graph": graph, "node": timing.node, "version": timing.version}
         self._ray[names.NODE_QUEUE.name].observe(timing.queue_s * 1e3, labels)
         self._ray[names.NODE_COMPUTE.name].observe(timing.compute_s * 1e3, labels)
         self._ray[names.BATCH_ROWS.name].observe(timing.rows, labels)

@@ -3,7 +3,13 @@
 import asyncio
 from typing import Any
 
+import grpc
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentResponse
+
+AWAY = (RayError, RayServeException, OSError, grpc.aio.AioRpcError)
+"""What a call ends with when the replica dies, stops or cannot be reached."""
 
 
 async def cancelling(response: "DeploymentResponse[Any]") -> Any:

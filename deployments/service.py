@@ -1,26 +1,21 @@
 """One graph, ready to answer: its executor, its signature, its versions."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from ray import serve
-from ray.serve.handle import DeploymentHandle
+from typing import Protocol
 
 from configs.errors import MillraceError
 from configs.tensors import Rows, Signature
-from deployments.hop import StageCall
-from deployments.stage import STAGE, StageDescription
 from deployments.tracing import Tracing
-from graphs.executor import Executor, as_it_is
+from graphs.executor import Executor, PlacedCall, as_it_is
 from graphs.flat import FlatGraph
-from graphs.load import load_inline, signature_of
+from graphs.instances import Instance
+from graphs.load import signature_of
 from graphs.plan import compile_plan
 from graphs.run import Trace
 from graphs.terms import UNHURRIED, Terms
-from servables.base import LoadOptions
 
 LONGEST_MESSAGE = 2_000
 """Bytes of UTF-8 of an error for a caller: gRPC carries it in metadata, percent-encoded, of 8 KiB at most."""
@@ -36,6 +31,20 @@ class GraphSpec:
     threads: int
 
 
+class Stage(Protocol):
+    """A stage that answers."""
+
+    @property
+    def call(self) -> PlacedCall:
+        """How it is called."""
+        ...
+
+    @property
+    def signature(self) -> Signature:
+        """Its inputs and outputs."""
+        ...
+
+
 @dataclass(frozen=True)
 class GraphService:
     """Answers requests of one graph."""
@@ -43,8 +52,8 @@ class GraphService:
     name: str
     description: str
     signature: Signature
-    versions: Mapping[str, str]
-    """Node → version of its servable; nodes of code are absent."""
+    signatures: dict[str, Signature]
+    """Node → inputs and outputs of the version that answers."""
     executor: Executor
 
     @property
@@ -74,47 +83,35 @@ def _cut_short() -> Iterator[None]:
         raise
 
 
-async def start_service(
-    spec: GraphSpec, applications: Mapping[str, str], tracing: Tracing | None = None
+def make_service(
+    spec: GraphSpec,
+    instances: Mapping[str, Instance],
+    stages: Mapping[str, Stage],
+    tracing: Tracing | None = None,
 ) -> GraphService:
-    """Load a graph's inline nodes, find its stages, type its edges.
+    """Put a graph together.
 
     Args:
-        applications: placed node → the Serve application that runs it.
+        instances: the nodes that are called here.
+        stages: placed node → its stage.
         tracing: makes spans of its nodes.
 
     Raises:
-        ConfigError, ModelError, MissingExtra: why the graph cannot be served.
+        ConfigError: nodes that do not fit.
     """
     plan = compile_plan(spec.flat, spec.gateway_cpus)
-    handles = {node: serve.get_deployment_handle(STAGE, applications[node]) for node in plan.placed}
-    described = await asyncio.gather(*(_describe(handle) for handle in handles.values()))
-    stages = dict(zip(handles, described, strict=True))
-    options = LoadOptions(threads=spec.threads)
-    instances = await asyncio.to_thread(load_inline, plan, spec.root, options)
     signatures = {name: instance.signature for name, instance in instances.items()}
     signatures |= {name: stage.signature for name, stage in stages.items()}
-    versions = {name: instance.version for name, instance in instances.items() if instance.version}
-    versions |= {name: stage.version for name, stage in stages.items() if stage.version}
-    placed = {
-        node: StageCall(node, handle, spec.flat.nodes[node].config.idempotent) for node, handle in handles.items()
-    }
     executor = Executor(
         plan,
         instances,
-        placed,
+        {node: stage.call for node, stage in stages.items()},
         threads=spec.threads,
         signatures=signatures,
-        versions=versions,
-        around=tracing.steps(versions) if tracing is not None else as_it_is,
+        around=tracing.around if tracing is not None else as_it_is,
     )
     config = spec.flat.config
-    return GraphService(config.name, config.description, signature_of(plan, signatures), versions, executor)
-
-
-async def _describe(handle: DeploymentHandle) -> StageDescription:
-    description: StageDescription = await handle.describe.remote()
-    return description
+    return GraphService(config.name, config.description, signature_of(plan, signatures), signatures, executor)
 
 
 def _cut(message: str) -> str:

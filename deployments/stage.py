@@ -22,11 +22,16 @@ from graphs.flat import FlatNode
 from graphs.instances import load_instance
 from graphs.segment import timed_call
 from graphs.sequences import STATES, Sequence, SequenceStates, restoring
+from graphs.slot import Slot
 from graphs.terms import DEFAULT_PRIORITY, Terms
+from rollouts.life import Key
 from servables.base import LoadOptions
 
 STAGE = "stage"
 """Name of the deployment that is the stage."""
+
+DIGEST_LENGTH = 12
+"""Hexadecimal digits of a version's digest in the name of its application, and wherever versions are told apart."""
 
 Answer = tuple[Rows, BatchTiming] | MillraceError
 """A stage returns its errors: raised through a handle they would arrive wrapped, with a stack trace."""
@@ -34,11 +39,10 @@ Answer = tuple[Rows, BatchTiming] | MillraceError
 
 @dataclass(frozen=True)
 class StageSpec:
-    """Everything that decides a stage: two stages with equal specs need not be deployed twice."""
+    """Everything that decides a stage, but the version that it serves."""
 
     graph: str
     node: FlatNode
-    version: str
     root: Path
     batch: Batch
     revision: str = ""
@@ -67,21 +71,26 @@ class StageSpec:
         """The state that the node keeps; requests of one sequence must then go to one replica."""
         return self.node.config.sequences if isinstance(self.node.config, CallNode) else None
 
-    def application(self, owner: str) -> str:
-        """Name of the Serve application: owner, graph, node, version and a digest of the rest."""
-        config = self.node.config.model_dump_json(by_alias=True)
+    def digest(self, fingerprint: str) -> str:
+        """Of all that decides a stage which serves a version of this content, in hexadecimal."""
+        # Which versions are in says nothing about any of them.
+        config = self.node.config.model_dump_json(by_alias=True, exclude={"version", "versions"})
         # What is sampled is the gateway's to decide: another share needs no other stage.
         spans = self.tracing and self.tracing.model_dump_json(exclude={"sample"})
-        rest = (config, str(self.root), self.batch.model_dump_json(), self.revision, spans)
-        digest = hashlib.sha256(repr(rest).encode()).hexdigest()[:8]
-        node = self.node.name.replace("/", "-")
-        return f"{owner}.{self.graph}.{node}.{self.version or 'code'}-{digest}"
+        parts = (fingerprint, config, str(self.root), self.batch.model_dump_json(), self.revision, spans)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def is_stage(owner: str, application: str) -> bool:
-    """Whether a Serve application is a stage of this owner's: has a name that `StageSpec.application` gives."""
-    pattern = rf"{re.escape(owner)}\.[\w-]+\.[\w-]+\.(code|\d+)-[0-9a-f]{{8}}"
-    return re.fullmatch(pattern, application, re.ASCII) is not None
+def application_of(owner: str, key: Key) -> str:
+    """Name of the Serve application that is the stage of a version."""
+    return f"{owner}.{key.servable}.{key.number}-{key.digest}"
+
+
+def version_of(owner: str, application: str) -> Key | None:
+    """The version whose stage a Serve application is; None if it is no stage of this owner's."""
+    pattern = rf"{re.escape(owner)}\.([\w-]+\.[\w-]+)\.(\d+)-([0-9a-f]{{{DIGEST_LENGTH}}})"
+    found = re.fullmatch(pattern, application, re.ASCII)
+    return Key(found[1], int(found[2]), found[3]) if found else None
 
 
 @dataclass(frozen=True)
@@ -95,13 +104,13 @@ class StageDescription:
 class Stage:
     """One node, loaded and warmed up in `__init__`. Reached by handle."""
 
-    def __init__(self, spec: StageSpec) -> None:
-        self._instance = load_instance(spec.node, spec.root, spec.load_options)
+    def __init__(self, spec: StageSpec, number: int) -> None:
+        self._instance = load_instance(spec.node, spec.root, spec.load_options, number)
         self._instance.warmup()
         self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
         sequences = spec.sequences
         self._states = SequenceStates(sequences.idle_s, sequences.max_open) if sequences else None
-        call = timed_call(self._instance)
+        call = timed_call(Slot(self._instance))
         self._batcher: Batcher[str] = Batcher(
             restoring(call) if sequences else call,
             spec.batch,
@@ -144,7 +153,7 @@ class Stage:
         if self._states is not None:
             self._states.answered(sequence)
         if self._tracing is not None:
-            computed(timing, self._instance.version)
+            computed(timing)
         return outputs, timing
 
     async def describe(self) -> StageDescription:
@@ -171,10 +180,10 @@ class _Front:
         """Called by Serve."""
 
 
-def stage_application(spec: StageSpec) -> serve.Application:
-    """The Serve application of a placed node. Its deployment `STAGE` is the stage."""
+def stage_application(spec: StageSpec, number: int) -> serve.Application:
+    """The Serve application of a version of a placed node. Its deployment `STAGE` is the stage."""
     replicas = spec.node.config.replicas or Replicas()
     sticky = spec.sequences is not None and replicas.max > 1
     options = stage_options(replicas, spec.cpus, spec.gpus, sticky)
-    stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec)
+    stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec, number)
     return serve.deployment(_Front, name="front").options(**FRONT_OPTIONS).bind(stage) if sticky else stage

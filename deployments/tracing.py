@@ -27,7 +27,7 @@ from configs.tensors import Rows
 from deployments.exporters import exporter
 from deployments.spans import Carried, context_of
 from graphs.batcher import BatchTiming
-from graphs.executor import Around, StepCall
+from graphs.executor import StepCall
 from graphs.flat import FALLBACK
 from graphs.plan import DECIDE, Step, StepKind
 from graphs.run import NodeTiming, Run, Trace
@@ -62,21 +62,13 @@ class Tracing:
         """Begin the span of a call from another process."""
         return self._tracer.start_span(name, self._parent(carried), SpanKind.SERVER, attributes)
 
-    def steps(self, versions: Mapping[str, str]) -> Around:
-        """What an executor puts around its steps: a span for each node. A node that joins cases has none.
-
-        Args:
-            versions: node → version of its servable.
-        """
-
-        def around(step: Step, call: StepCall) -> StepCall:
-            if step.kind is StepKind.FUSED:
-                return self._fused(step, call, versions)
-            if step.kind in _NODE_KINDS:
-                return self._alone(step.units[0], _NODE_KINDS[step.kind], call, versions)
-            return call
-
-        return around
+    def around(self, step: Step, call: StepCall) -> StepCall:
+        """What an executor puts around its steps: a span for each node. A node that joins cases has none."""
+        if step.kind is StepKind.FUSED:
+            return self._fused(step, call)
+        if step.kind in _NODE_KINDS:
+            return self._alone(step.units[0], _NODE_KINDS[step.kind], call)
+        return call
 
     async def streamed(
         self, node: str | None, answers: AsyncGenerator[tuple[Rows, Trace]]
@@ -108,7 +100,7 @@ class Tracing:
             return None
         return context_of(carried)
 
-    def _alone(self, name: str, kind: SpanKind, call: StepCall, versions: Mapping[str, str]) -> StepCall:
+    def _alone(self, name: str, kind: SpanKind, call: StepCall) -> StepCall:
         mine = (name, name + FALLBACK)
 
         async def traced(run: Run) -> None:
@@ -124,11 +116,11 @@ class Tracing:
                             span.add_event(event, {"millrace.times": times})
                     for timing in run.trace.nodes:
                         if timing.node in mine:
-                            span.set_attributes(_attributes(timing, versions))
+                            span.set_attributes(_attributes(timing))
 
         return traced
 
-    def _fused(self, step: Step, call: StepCall, versions: Mapping[str, str]) -> StepCall:
+    def _fused(self, step: Step, call: StepCall) -> StepCall:
         """Spans are made when the step is over: while it runs, it may be shared with other requests."""
         mine = {unit.removesuffix(DECIDE) for unit in step.units}
 
@@ -144,15 +136,15 @@ class Tracing:
                 span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
                 span.end()
                 raise
-            self._tell([timing for timing in run.trace.nodes if timing.node in mine], started, versions)
+            self._tell([timing for timing in run.trace.nodes if timing.node in mine], started)
 
         return traced
 
-    def _tell(self, timings: Iterable[NodeTiming], started: int, versions: Mapping[str, str]) -> None:
+    def _tell(self, timings: Iterable[NodeTiming], started: int) -> None:
         """One after another, as fused nodes run; models that ran side by side look as if they had waited."""
         for timing in timings:
             ended = started + round((timing.queue_s + timing.batch_s + timing.compute_s) * 1e9)
-            attributes = _attributes(timing, versions)
+            attributes = _attributes(timing)
             self._tracer.start_span(timing.node, attributes=attributes, start_time=started).end(ended)
             started = ended
 
@@ -183,12 +175,13 @@ def start_tracing(args: TracingArgs | None, service: str) -> Tracing | None:
     return Tracing(provider, foreign)
 
 
-def computed(timing: BatchTiming, version: str) -> None:
+def computed(timing: BatchTiming) -> None:
     """Note on the current span how a stage computed its rows."""
     span = trace.get_current_span()
-    for node, seconds in timing.compute_s.items() if span.is_recording() else ():
-        noted = NodeTiming(node, timing.queue_s, timing.batch_s, seconds, timing.rows, timing.leads)
-        span.set_attributes(_attributes(noted, {node: version} if version else {}))
+    for called, seconds in timing.compute_s.items() if span.is_recording() else ():
+        queue_s, batch_s = timing.queue_s, timing.batch_s
+        noted = NodeTiming(called.node, queue_s, batch_s, seconds, timing.rows, timing.leads, called.version)
+        span.set_attributes(_attributes(noted))
 
 
 def _provider(args: TracingArgs | None, service: str) -> TracerProvider:
@@ -196,7 +189,7 @@ def _provider(args: TracingArgs | None, service: str) -> TracerProvider:
     return TracerProvider(ParentBasedTraceIdRatio(args.sample if args else 0), resource)
 
 
-def _attributes(timing: NodeTiming, versions: Mapping[str, str]) -> dict[str, str | float | bool]:
+def _attributes(timing: NodeTiming) -> dict[str, str | float | bool]:
     told: dict[str, str | float | bool] = {
         "millrace.queue_ms": timing.queue_s * 1e3,
         "millrace.batch_ms": timing.batch_s * 1e3,
@@ -204,8 +197,8 @@ def _attributes(timing: NodeTiming, versions: Mapping[str, str]) -> dict[str, st
         "millrace.call_rows": timing.rows,
         "millrace.leads": timing.leads,
     }
-    if timing.node in versions:
-        told["millrace.version"] = versions[timing.node]
+    if timing.version:
+        told["millrace.version"] = timing.version
     return told
 
 

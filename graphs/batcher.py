@@ -19,11 +19,13 @@ from graphs.admission import Admission, Running
 from graphs.batch_size import BatchSize
 from graphs.line import Line, rank
 from graphs.pace import Pace
+from graphs.slot import Called
 from graphs.terms import UNHURRIED, Terms
 
 K = TypeVar("K", bound=object)
-BatchCall = Callable[[dict[K, np.ndarray], int], tuple[dict[K, np.ndarray], dict[str, float]]]
-"""Arrays and row count in; arrays with as many rows, and seconds by node, out. May block."""
+
+BatchCall = Callable[[dict[K, np.ndarray], int], tuple[dict[K, np.ndarray], dict[Called, float]]]
+"""Arrays and row count in; arrays with as many rows, and seconds of each node, out. May block."""
 
 CPU_BATCH_BYTES = 1 << 20
 """Most bytes put together for a call on a CPU."""
@@ -47,8 +49,8 @@ class BatchTiming:
     """From arrival until the worker took the item."""
     batch_s: float
     """From being taken until the call: putting rows together."""
-    compute_s: dict[str, float]
-    """Seconds of the call by node."""
+    compute_s: dict[Called, float]
+    """Seconds of the call, of each node in it."""
     rows: int
     leads: bool = True
     """Whether the item was the oldest of its call: what is counted per call is counted at it."""

@@ -72,22 +72,30 @@ class Cached:
 
     Args:
         name: the node's, for the trace.
-        version: of the node's servable; part of every key, so a new version starts empty.
+        version: gives that of the node's servable which answers now; part of every key, so a new version starts empty.
         shared: asked for what this process does not remember, and told what it computes.
+        made_by: part of every key too.
     """
 
     def __init__(
-        self, call: NodeCall, name: str, version: str, store: RowStore, shared: RedisRows | None = None
+        self,
+        call: NodeCall,
+        name: str,
+        version: Callable[[], str],
+        store: RowStore,
+        shared: RedisRows | None = None,
+        made_by: str = "",
     ) -> None:
-        self._call, self._name, self._store, self._shared = call, name, store, shared
-        self._salt = f"{name}\0{version}".encode()
+        self._call, self._name, self._version, self._store, self._shared = call, name, version, store, shared
+        self._made_by = made_by
         self._computing: dict[Key, asyncio.Future[Rows | None]] = {}
 
     async def __call__(self, rows: Rows, count: int, run: Run) -> Answer:
         """The node's outputs for `count` rows."""
         if count > MOST_ROWS:
             return await self._call(rows, count, run)
-        keys = row_keys(rows, count, self._salt)
+        version = self._version()
+        keys = row_keys(rows, count, f"{self._name}\0{version}\0{self._made_by}".encode())
         found = self._known(keys)
         if hits := sum(key in found for key in keys):
             run.trace.events.append((self._name, "cache hit", hits))
@@ -96,7 +104,7 @@ class Cached:
             others = {key: self._computing[key] for key in missing if key in self._computing}
             own = {key: index for key, index in missing.items() if key not in others}
             if own:  # before waiting for others, so that no two requests wait for each other
-                computed, timing = await self._compute(own, rows, count, run)
+                computed, timing = await self._compute(own, version, rows, count, run)
                 found |= computed
             for key, future in others.items():
                 row = await asyncio.shield(future)
@@ -112,7 +120,7 @@ class Cached:
         return {key: row for key in set(keys) if (row := self._store.get(key)) is not None}
 
     async def _compute(
-        self, own: dict[Key, int], rows: Rows, count: int, run: Run
+        self, own: dict[Key, int], version: str, rows: Rows, count: int, run: Run
     ) -> tuple[dict[Key, Rows], BatchTiming]:
         for key in own:
             self._computing[key] = asyncio.get_running_loop().create_future()
@@ -132,6 +140,9 @@ class Cached:
                 raise error.at(indices) from None
             for at, key in enumerate(order):
                 computed[key] = {name: array[at : at + 1].copy() for name, array in outputs.items()}
+            if any(called.version != version for called in timing.compute_s):
+                return computed, timing  # another version has taken over meanwhile: its answers have other keys
+            for key in order:
                 self._store.put(key, computed[key])
             if self._shared is not None:
                 self._shared.put({key: computed[key] for key in order})

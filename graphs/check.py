@@ -1,7 +1,7 @@
 """Everything that can be known to be wrong with a graph before anything starts, all at once."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from configs.documents import Document, load_document
@@ -24,7 +24,6 @@ class CheckedGraph:
     """A graph in which nothing is known to be wrong. Model signatures are not read yet."""
 
     flat: FlatGraph
-    """Every model's version is fixed: what was checked is what each replica loads, whatever is published later."""
     root: Path
     """The folder that relative paths of models and sub-graphs start from."""
 
@@ -51,8 +50,7 @@ def check_graph(config: GraphConfig, root: Path, document: Document | None = Non
         flat = flatten(config.with_profile(profile), lambda path: load_graph(root / path).with_profile(profile))
     except ConfigError as error:
         raise config_error([document.problem(("nodes",), error.message)]) from None
-    versions, unfound = _versions(flat, document, root)
-    problems = [*_structure(flat, document), *_code(flat, document), *unfound]
+    problems = [*_structure(flat, document), *_code(flat, document), *_models(flat, document, root)]
     if problems:
         raise config_error(problems)
     typed = infer(flat, reading_order(flat), static_signature)
@@ -60,7 +58,7 @@ def check_graph(config: GraphConfig, root: Path, document: Document | None = Non
         raise config_error([document.problem(place_of(node, field), text) for node, field, text in typed.complaints])
     if problems := list(_constants(flat, typed, document)):
         raise config_error(problems)
-    return CheckedGraph(_pinned(flat, versions), root)
+    return CheckedGraph(flat, root)
 
 
 def static_signature(node: FlatNode) -> Signature:
@@ -228,27 +226,12 @@ def _constants(flat: FlatGraph, typed: TypedGraph, document: Document) -> Iterat
             yield document.problem(place_of(name, "fallback.constant"), error.message)
 
 
-def _pinned(flat: FlatGraph, versions: Mapping[str, int]) -> FlatGraph:
-    return replace(flat, nodes={name: _pinned_node(node, versions) for name, node in flat.nodes.items()})
-
-
-def _pinned_node(node: FlatNode, versions: Mapping[str, int]) -> FlatNode:
-    if node.fallback is not None:
-        node = replace(node, fallback=_pinned_node(node.fallback, versions))
-    if node.name in versions:
-        node = replace(node, config=node.config.model_copy(update={"version": versions[node.name]}))
-    return node
-
-
-def _versions(flat: FlatGraph, document: Document, root: Path) -> tuple[dict[str, int], list[Problem]]:
-    """Node → the version that it serves, and the nodes for whose model there is none."""
-    versions: dict[str, int] = {}
-    problems: list[Problem] = []
+def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem]:
+    """Nodes for whose model there is no version."""
     for node in flat.all_nodes():
         if not isinstance(node.config, ModelNode | EnsembleNode) or node.config.model is None:
             continue
         try:
-            versions[node.name] = find_version(root / node.config.model, node.config.version).number
+            find_version(root / node.config.model, node.config.version)
         except ModelError as error:
-            problems.append(document.problem(place_of(node.name, "model"), error.message))
-    return versions, problems
+            yield document.problem(place_of(node.name, "model"), error.message)

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from graphs.plan import DECIDE, Plan, Step, StepKind
 from graphs.policies import constant_call, guard
 from graphs.run import Answer, Event, NodeCall, NodeTiming, Run, Trace
 from graphs.segment import EdgeRows, Segment, blamed, checked, gather, timed_call
+from graphs.slot import Called, Occupant, Slot
 from graphs.stream import stream
 from graphs.terms import UNHURRIED, Terms
 
@@ -28,6 +30,11 @@ T = TypeVar("T")
 
 class PlacedCall(Protocol):
     """How the executor reaches a placed node."""
+
+    @property
+    def version(self) -> str:
+        """Of the node's servable; empty for code."""
+        ...
 
     async def __call__(self, rows: Rows, count: int, terms: Terms) -> Answer:
         """Outputs of the node for these rows."""
@@ -52,7 +59,6 @@ class Executor:
         placed: how to call each placed node.
         threads: threads for independent models of one step.
         signatures: of the placed nodes, as their stages tell.
-        versions: node → version of its servable, for the keys of caches.
         around: what stands around each step, such as what traces it.
     """
 
@@ -64,16 +70,14 @@ class Executor:
         *,
         threads: int = 1,
         signatures: Mapping[str, Signature] | None = None,
-        versions: Mapping[str, str] | None = None,
         around: Around = as_it_is,
     ) -> None:
         self.plan = plan
         self.on_events: Callable[[Sequence[Event]], None] | None = None
         """Told what nodes' policies did for each request, also for one that fails."""
         self._signatures = {name: instance.signature for name, instance in instances.items()} | dict(signatures or {})
-        self._versions = {name: instance.version for name, instance in instances.items()} | dict(versions or {})
-        self._instances = instances
-        self._placed = placed
+        self._slots = {name: Slot(instance) for name, instance in instances.items()}
+        self._placed = {name: Slot(call) for name, call in placed.items()}
         self._segments: list[Segment] = []
         self._batchers: list[Batcher[Any]] = []
         self._calls = [around(step, self._bind(step, threads)) for step in plan.steps]
@@ -115,7 +119,7 @@ class Executor:
         run = self._begin(rows, count, terms)
         await self._follow_in_time(run)
         started, node = time.perf_counter(), self.plan.graph.nodes[name]
-        answers = stream(self._instances[name], gather(node, run.frame, self.plan))
+        answers = stream(self._slots[name].content, gather(node, run.frame, self.plan))
         async with aclosing(answers):
             while (outputs := await self._in_time(anext(answers, None), terms)) is not None:
                 seconds = time.perf_counter() - started
@@ -129,8 +133,16 @@ class Executor:
             batcher.close()
         for segment in self._segments:
             segment.close()
-        for instance in self._instances.values():
-            instance.close()
+        for slot in self._slots.values():
+            slot.content.close()
+
+    def put(self, instance: Instance) -> Occupant[Instance]:
+        """Let another version of a node of this process answer, from its next call on. Gives the one before."""
+        return self._slots[instance.name].put(instance)
+
+    def put_placed(self, node: str, call: PlacedCall) -> Occupant[PlacedCall]:
+        """Let another version of a placed node answer, from the next request on. Gives the one before."""
+        return self._placed[node].put(call)
 
     @property
     def waiting(self) -> int:
@@ -201,14 +213,14 @@ class Executor:
             case StepKind.ALONE:
                 return self._bind_node(step, self._batched(self.plan.graph.nodes[name]))
             case StepKind.COROUTINE:
-                return self._bind_node(step, _awaited(self._instances[name]))
+                return self._bind_node(step, _awaited(self._slots[name].content))
             case StepKind.STREAM:
                 return _nothing  # `stream` runs it
             case StepKind.PLACED:
                 return self._bind_node(step, _hop(self._placed[name]))
 
     def _bind_fused(self, step: Step, threads: int) -> StepCall:
-        segment = Segment(self.plan, step, self._instances, threads)
+        segment = Segment(self.plan, step, self._slots, threads)
         batches = [self.plan.graph.nodes[unit.removesuffix(DECIDE)].batch for unit in step.units]
         batcher: Batcher[Edge] = Batcher(segment, _strictest(batches), "+".join(step.units))
         self._segments.append(segment)
@@ -228,7 +240,7 @@ class Executor:
         """A step of one node, with the policies of its config."""
         name = step.units[0]
         node = self.plan.graph.nodes[name]
-        guarded = guard(call, name, node.config, self._versions.get(name, ""), self._fallback(node))
+        guarded = guard(call, name, node.config, partial(self._version, name), self._fallback(node))
 
         async def call_step(run: Run) -> None:
             rows, count = gather(node, run.frame, self.plan), run.frame.count(step.scope)
@@ -242,9 +254,12 @@ class Executor:
 
         return call_step
 
+    def _version(self, node: str) -> str:
+        return (self._placed.get(node) or self._slots[node]).content.version
+
     def _batched(self, node: FlatNode) -> NodeCall:
         """The call of a synchronous node in a thread of its own."""
-        call_batch = timed_call(self._instances[node.name])
+        call_batch = timed_call(self._slots[node.name])
         batcher: Batcher[str] = Batcher(call_batch, node.batch, node.name, most_bytes(node.config))
         self._batchers.append(batcher)
 
@@ -301,7 +316,8 @@ def _awaited(instance: Instance) -> NodeCall:
             raise NodeError(f"node {instance.name} failed: it cancelled itself") from None
         except BaseException as error:  # the edge to user code, which may even exit: the event loop must go on
             raise NodeError(f"node {instance.name} failed: {type(error).__name__}: {error}") from error
-        return outputs, BatchTiming(0.0, 0.0, {instance.name: time.perf_counter() - started}, count)
+        seconds = {Called(instance.name, instance.version): time.perf_counter() - started}
+        return outputs, BatchTiming(0.0, 0.0, seconds, count)
 
     return call
 
@@ -316,9 +332,10 @@ def _part(node: str, edge: Edge, outputs: Rows) -> np.ndarray:
     return outputs[edge.output]
 
 
-def _hop(placed: PlacedCall) -> NodeCall:
+def _hop(slot: Slot[PlacedCall]) -> NodeCall:
     async def call(rows: Rows, count: int, run: Run) -> Answer:
-        return await placed(rows, count, run.terms)
+        with slot.used() as placed:
+            return await placed(rows, count, run.terms)
 
     return call
 

@@ -39,17 +39,18 @@ class Instance:
     """Output → dtype, as declared by the node; BYTES are absent, since several dtypes hold them."""
 
 
-def load_instance(node: FlatNode, root: Path, options: LoadOptions) -> Instance:
+def load_instance(node: FlatNode, root: Path, options: LoadOptions, number: int | None = None) -> Instance:
     """Load one node.
 
     Args:
         root: the folder that relative paths of models start from.
+        number: the version to load; None: the one that the node's config says, or the newest.
 
     Raises:
         ConfigError, ModelError, MissingExtra: the message names the node, the reason and the remedy.
     """
     try:
-        instance = _load(node, root, options)
+        instance = _load(node, root, options, number)
     except MillraceError as error:
         raise type(error)(f"node {node.name}: {error.message}") from error
     declared = instance.signature.outputs or node.config.outputs or {}
@@ -65,14 +66,14 @@ def warm_up(instance: Instance) -> None:
         raise ModelError(f"node {instance.name}: warm-up failed: {type(error).__name__}: {error}") from error
 
 
-def _load(node: FlatNode, root: Path, options: LoadOptions) -> Instance:
+def _load(node: FlatNode, root: Path, options: LoadOptions, number: int | None) -> Instance:
     match node.config:
         case CallNode() as config:
             return _load_call(node, config)
         case ModelNode() as config:
-            return _load_model(node, config, root, options)
+            return _load_model(node, config, root, options, number)
         case EnsembleNode() as config:
-            return _load_ensemble(node, config, root, options)
+            return _load_ensemble(node, config, root, options, number)
         case SwitchNode() as config:
             return _load_switch(node, config)
     raise TypeError(f"no loader for {type(node.config).__name__}")
@@ -107,8 +108,8 @@ def _keywords(function: Callable[..., Any]) -> Callable[[Rows], Any]:
     return lambda rows: function(**rows)
 
 
-def _load_model(node: FlatNode, config: ModelNode, root: Path, options: LoadOptions) -> Instance:
-    version = find_version(root / config.model, config.version)
+def _load_model(node: FlatNode, config: ModelNode, root: Path, options: LoadOptions, number: int | None) -> Instance:
+    version = find_version(root / config.model, config.version if number is None else number)
     servable = load_servable(version.path, _trusting(options, config.trust), config.format)
     _check_inputs(node, servable.signature)
     return Instance(
@@ -141,10 +142,12 @@ def _warm(servable: Servable, max_rows: int) -> None:
         servable({name: np.zeros((rows, *spec.shape[1:]), spec.datatype.dtype) for name, spec in inputs.items()})
 
 
-def _load_ensemble(node: FlatNode, config: EnsembleNode, root: Path, options: LoadOptions) -> Instance:
+def _load_ensemble(
+    node: FlatNode, config: EnsembleNode, root: Path, options: LoadOptions, number: int | None
+) -> Instance:
     if config.ensemble == "stacking":
         assert config.model is not None
-        return _load_stacking(node, config, config.model, root, options)
+        return _load_stacking(node, config, root / config.model, options, number)
     if ":" in config.ensemble:
         user = import_callable(config.ensemble)
         made = _construct(user, {}) if user.is_class else user.target
@@ -153,8 +156,10 @@ def _load_ensemble(node: FlatNode, config: EnsembleNode, root: Path, options: Lo
     return Instance(node.name, lambda rows: combine(config.ensemble, list(rows.values()), config.weights), Signature())
 
 
-def _load_stacking(node: FlatNode, config: EnsembleNode, model: str, root: Path, options: LoadOptions) -> Instance:
-    version = find_version(root / model, config.version)
+def _load_stacking(
+    node: FlatNode, config: EnsembleNode, model: Path, options: LoadOptions, number: int | None
+) -> Instance:
+    version = find_version(model, config.version if number is None else number)
     servable = load_servable(version.path, _trusting(options, config.trust))
     inputs = list(servable.signature.inputs or {})
     if len(inputs) != 1:

@@ -1,6 +1,6 @@
 """Load the nodes of a plan that run in this process, side by side, and type the whole graph."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +19,11 @@ def load_inline(plan: Plan, root: Path, options: LoadOptions) -> dict[str, Insta
     Raises what the first failing node raises.
     """
     placed = set(plan.placed)
-    nodes = [node for node in plan.graph.all_nodes() if node.name not in placed]
+    return load_all([node for node in plan.graph.all_nodes() if node.name not in placed], root, options)
+
+
+def load_all(nodes: Sequence[FlatNode], root: Path, options: LoadOptions) -> dict[str, Instance]:
+    """Load and warm up nodes. Raises what the first failing one raises."""
     with ThreadPoolExecutor(4, "millrace-load") as pool:
         instances = list(pool.map(lambda node: load_instance(node, root, options), nodes))
     for instance in instances:

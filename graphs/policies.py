@@ -34,14 +34,20 @@ _PASSING = (NodeError, Unavailable)
 """Failures that another try, or another node, may not have. What is wrong with the rows stays wrong."""
 
 
-def guard(call: NodeCall, name: str, config: NodeBase, version: str = "", fallback: NodeCall | None = None) -> NodeCall:
+def guard(
+    call: NodeCall,
+    name: str,
+    config: NodeBase,
+    version: Callable[[], str] = str,
+    fallback: NodeCall | None = None,
+) -> NodeCall:
     """The call with what the node's config asks for.
 
     The order matters: each try has its own timeout, all tries come before the stand-in, and what is remembered is the
     node's own answer, never the stand-in's.
 
     Args:
-        version: of the node's servable, for the keys of its cache.
+        version: gives that of the node's servable which answers now, for the keys of its cache.
     """
     if config.hedge:
         call = Hedge(call, name)
@@ -56,18 +62,13 @@ def guard(call: NodeCall, name: str, config: NodeBase, version: str = "", fallba
     return call
 
 
-def _cached(call: NodeCall, name: str, version: str, config: NodeBase, cache: Cache) -> NodeCall:
+def _cached(call: NodeCall, name: str, version: Callable[[], str], config: NodeBase, cache: Cache) -> NodeCall:
     store = RowStore(cache.ttl_s, cache.max_bytes)
     if cache.store == "memory":
         return Cached(call, name, version, store)
     # Others write to the same store: whatever makes the node what it is belongs into the keys.
-    return Cached(
-        call,
-        name,
-        f"{version}\0{config.model_dump_json(exclude={'cache': {'store'}})}",
-        store,
-        RedisRows(cache.store, cache.ttl_s),
-    )
+    made_by = config.model_dump_json(exclude={"cache": {"store"}})
+    return Cached(call, name, version, store, RedisRows(cache.store, cache.ttl_s), made_by)
 
 
 def _within(call: NodeCall, name: str, timeout_s: float) -> NodeCall:

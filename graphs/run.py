@@ -24,6 +24,8 @@ class NodeTiming:
     """Rows in the call that this request shared."""
     leads: bool = True
     """Whether this request was the oldest of the call."""
+    version: str = ""
+    """Of the servable that answered; empty for code."""
 
 
 @dataclass(slots=True)
@@ -36,8 +38,8 @@ class Trace:
     def add(self, timing: BatchTiming) -> None:
         """Note a batched call: waiting is counted once, at its first node."""
         queue_s, batch_s = timing.queue_s, timing.batch_s
-        for node, seconds in timing.compute_s.items():
-            self.nodes.append(NodeTiming(node, queue_s, batch_s, seconds, timing.rows, timing.leads))
+        for (node, version), seconds in timing.compute_s.items():
+            self.nodes.append(NodeTiming(node, queue_s, batch_s, seconds, timing.rows, timing.leads, version))
             queue_s = batch_s = 0.0
 
 

@@ -16,6 +16,7 @@ from graphs.flat import Edge, FlatNode
 from graphs.frame import Frame
 from graphs.instances import Instance
 from graphs.plan import DECIDE, Plan, Step
+from graphs.slot import Called, Slot
 
 EdgeRows = dict[Edge, np.ndarray]
 
@@ -24,20 +25,20 @@ EdgeRows = dict[Edge, np.ndarray]
 class _Unit:
     name: str
     node: FlatNode
-    instance: Instance | None
+    slot: Slot[Instance] | None
     """None for a merge, which has no code of its own."""
 
 
 class Segment:
     """The nodes of one fused step, called with the rows of many requests at once. Thread-compatible."""
 
-    def __init__(self, plan: Plan, step: Step, instances: Mapping[str, Instance], threads: int = 1) -> None:
+    def __init__(self, plan: Plan, step: Step, slots: Mapping[str, Slot[Instance]], threads: int = 1) -> None:
         self._plan = plan
         self._step = step
-        self._waves = _waves(plan, step, instances)
+        self._waves = _waves(plan, step, slots)
         self._pool = ThreadPoolExecutor(threads, "millrace-branch") if threads > 1 and self._has_branches() else None
 
-    def __call__(self, rows: EdgeRows, count: int) -> tuple[EdgeRows, dict[str, float]]:
+    def __call__(self, rows: EdgeRows, count: int) -> tuple[EdgeRows, dict[Called, float]]:
         """Compute the step's outputs and the seconds each node took.
 
         Raises:
@@ -47,7 +48,7 @@ class Segment:
         frame = Frame(count, self._step.scope, self._plan.cases, self._plan.scope_of)
         for edge, value in rows.items():
             frame.put(edge, value)
-        seconds: dict[str, float] = {}
+        seconds: dict[Called, float] = {}
         for wave in self._waves:
             self._run_wave(wave, frame, seconds)
         return {edge: frame.get(edge, self._step.scope) for edge in self._step.writes}, seconds
@@ -60,7 +61,7 @@ class Segment:
     def _has_branches(self) -> bool:
         return any(len(wave) > 1 for wave in self._waves)
 
-    def _run_wave(self, wave: list[_Unit], frame: Frame, seconds: dict[str, float]) -> None:
+    def _run_wave(self, wave: list[_Unit], frame: Frame, seconds: dict[Called, float]) -> None:
         if self._pool is None or len(wave) == 1:
             for unit in wave:
                 self._run_unit(unit, frame, seconds)
@@ -74,20 +75,21 @@ class Segment:
             if error is not None:
                 raise error
 
-    def _run_unit(self, unit: _Unit, frame: Frame, seconds: dict[str, float]) -> None:
+    def _run_unit(self, unit: _Unit, frame: Frame, seconds: dict[Called, float]) -> None:
         node, scope = unit.node, self._plan.scope_of[unit.node.name]
         count = frame.count(scope)
         if count == 0:
             return
-        if unit.instance is None:
+        if unit.slot is None:
             outputs = frame.merge(node.name, node.cases)
         else:
             started = time.perf_counter()
             try:
-                outputs = call_node(unit.instance, gather(node, frame, self._plan), count)
+                with unit.slot.used() as instance:
+                    outputs = call_node(instance, gather(node, frame, self._plan), count)
             except RowErrors as error:  # rows of a switch's case: which are they of the call's?
                 raise error.at(frame.rows(scope).tolist()) from error
-            seconds[node.name] = time.perf_counter() - started
+            seconds[Called(node.name, instance.version)] = time.perf_counter() - started
         for output, value in outputs.items():
             frame.put(Edge(node.name, output), value)
 
@@ -126,13 +128,14 @@ def blamed(instance: Instance, error: RowErrors, count: int) -> MillraceError:
     return RowErrors(reasons)
 
 
-def timed_call(instance: Instance) -> BatchCall[str]:
+def timed_call(slot: Slot[Instance]) -> BatchCall[str]:
     """A node's call for its own batcher."""
 
-    def call(rows: Rows, count: int) -> tuple[Rows, dict[str, float]]:
+    def call(rows: Rows, count: int) -> tuple[Rows, dict[Called, float]]:
         started = time.perf_counter()
-        outputs = call_node(instance, rows, count)
-        return outputs, {instance.name: time.perf_counter() - started}
+        with slot.used() as instance:
+            outputs = call_node(instance, rows, count)
+        return outputs, {Called(instance.name, instance.version): time.perf_counter() - started}
 
     return call
 
@@ -162,13 +165,13 @@ def checked(instance: Instance, outputs: object, count: int | None) -> Rows:
     return rows
 
 
-def _waves(plan: Plan, step: Step, instances: Mapping[str, Instance]) -> list[list[_Unit]]:
+def _waves(plan: Plan, step: Step, slots: Mapping[str, Slot[Instance]]) -> list[list[_Unit]]:
     """Units that may run side by side, in order; only models are worth a thread of their own."""
     depth: dict[str, int] = {}
     waves: list[list[_Unit]] = []
     for name in step.units:
         node = plan.graph.nodes[name.removesuffix(DECIDE)]
-        unit = _Unit(name, node, None if name in plan.cases else instances[node.name])
+        unit = _Unit(name, node, None if name in plan.cases else slots[node.name])
         depth[name] = 1 + max((depth.get(need, -1) for need in _needs(plan, name)), default=-1)
         waves.extend([] for _ in range(depth[name] + 1 - len(waves)))
         waves[depth[name]].append(unit)

@@ -9,11 +9,12 @@ from typing import Any
 
 from configs.errors import InvalidInput, Overloaded
 from configs.tensors import Rows
+from graphs.slot import Called
 
 STATES = "states"
 """Name of the argument under which a stateful node gets one dictionary a row."""
 
-Call = Callable[[Rows, int], tuple[Rows, dict[str, float]]]
+Call = Callable[[Rows, int], tuple[Rows, dict[Called, float]]]
 """A batcher's call: named arrays and their rows in, outputs and seconds by node out."""
 
 
@@ -91,7 +92,7 @@ def restoring(call: Call) -> Call:
     twice. Requests whose states cannot be copied cannot share a call: that fails, so each is called alone.
     """
 
-    def restored(rows: Rows, count: int) -> tuple[Rows, dict[str, float]]:
+    def restored(rows: Rows, count: int) -> tuple[Rows, dict[Called, float]]:
         states = {id(state): state for state in rows[STATES]}.values()
         if len(states) == 1:
             return call(rows, count)

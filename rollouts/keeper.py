@@ -12,7 +12,6 @@ from configs.log import LOGGER
 from configs.versions import Versions
 from rollouts.life import Key, Life, Phase
 from rollouts.plan import STEPS, Plan, Seen, Verb, Work, plan
-from rollouts.policy import Wish
 from rollouts.store import StateStore
 
 AT_ONCE = 4
@@ -107,8 +106,7 @@ class Keeper:
 
     def _step(self, policies: Mapping[str, Versions], seen: Seen) -> list[Plan]:
         """Record moves and routes until there are none to record. Gives the plans that are left: work and waiting."""
-        pins = self._store.pins()
-        wishes = {servable: Wish(policy, pins.get(servable)) for servable, policy in policies.items()}
+        wishes = self._store.wishes(policies)
         while True:
             now = self._clock()
             plans = [plan(lives, wishes.get(name), seen, now) for name, lives in self._store.lives().items()]

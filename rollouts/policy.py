@@ -1,6 +1,6 @@
 """Which versions of a servable should be there: those that the policy wants, and those kept for a rollback."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from configs.versions import Versions
@@ -14,6 +14,8 @@ class Wish:
     policy: Versions = field(default_factory=Versions)
     pin: int | None = None
     """A version that shall have the traffic whatever the policy says, as after a rollback."""
+    out: Set[int] = frozenset()
+    """Versions that somebody took out, whatever the policy says."""
 
 
 def wanted(lives: Iterable[Life], wish: Wish) -> list[Life]:
@@ -25,7 +27,7 @@ def wanted(lives: Iterable[Life], wish: Wish) -> list[Life]:
     order = sorted(lives, key=lambda life: (life.key.number, life.published, life.revision), reverse=True)
     if wish.pin is not None:
         return [life for life in order if life.key.number == wish.pin and _to_be_had(life)][:1]
-    published = [life for life in order if life.published]
+    published = [life for life in order if life.published and life.key.number not in wish.out]
     if wish.policy.only:
         return [life for life in published if life.key.number in wish.policy.only]
     return published if wish.policy.newest is None else _newest(published, wish.policy.newest)
@@ -33,7 +35,12 @@ def wanted(lives: Iterable[Life], wish: Wish) -> list[Life]:
 
 def previous(lives: Iterable[Life]) -> list[Life]:
     """The versions in memory that had the traffic before, the last one first: what a rollback can go to at once."""
-    before = [life for life in lives if life.revision and life.phase in WARM and not life.current and life.published]
+    return [life for life in had_the_traffic(lives) if life.phase in WARM]
+
+
+def had_the_traffic(lives: Iterable[Life]) -> list[Life]:
+    """The published versions that had the traffic before and have it no more, the last one first."""
+    before = [life for life in lives if life.revision and not life.current and life.published]
     return sorted(before, key=lambda life: life.revision, reverse=True)
 
 

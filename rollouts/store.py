@@ -10,10 +10,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from configs.errors import MillraceError, Unavailable
+from configs.versions import Versions
 from rollouts.database import migrate, open_database
 from rollouts.life import Key, Life, Phase
 from rollouts.plan import Reroute
-from rollouts.tables import ConfigurationRow, PinRow, RouteRow, TransitionRow, VersionRow
+from rollouts.policy import Wish
+from rollouts.tables import ConfigurationRow, LeaderRow, OutRow, PinRow, RouteRow, TransitionRow, VersionRow
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,27 @@ class StateStore:
             if number is not None:
                 session.add(PinRow(servable=servable, number=number))
 
+    def out(self) -> dict[str, frozenset[int]]:
+        """Servable → the versions that somebody took out."""
+        found: dict[str, frozenset[int]] = {}
+        with self._transaction() as session:
+            for row in session.scalars(select(OutRow)):
+                found[row.servable] = found.get(row.servable, frozenset()) | {row.number}
+        return found
+
+    def take_out(self, servable: str, number: int, out: bool = True) -> None:
+        """Take a version out, against the policy, or let it in again. One that is taken out has no pin."""
+        with self._transaction() as session:
+            session.execute(delete(OutRow).where(OutRow.servable == servable, OutRow.number == number))
+            if out:
+                session.add(OutRow(servable=servable, number=number))
+                session.execute(delete(PinRow).where(PinRow.servable == servable, PinRow.number == number))
+
+    def wishes(self, policies: Mapping[str, Versions]) -> dict[str, Wish]:
+        """What the configuration and the operators want of each servable."""
+        pins, out = self.pins(), self.out()
+        return {name: Wish(policy, pins.get(name), out.get(name, frozenset())) for name, policy in policies.items()}
+
     def last_configuration(self) -> str | None:
         """The last configuration with which everything came up."""
         with self._transaction() as session:
@@ -156,6 +179,20 @@ class StateStore:
         """Record that everything came up with this configuration."""
         with self._transaction() as session:
             session.add(ConfigurationRow(at=now, content=content))
+
+    def lead(self, now: float) -> int:
+        """From now on the caller alone works on this state. Gives what `leads` asks for."""
+        with self._transaction() as session:
+            row = LeaderRow(at=now)
+            session.add(row)
+            session.flush()  # gives it its id
+            session.execute(delete(LeaderRow).where(LeaderRow.id < row.id))
+            return row.id
+
+    def leads(self, leader: int) -> bool:
+        """Whether nobody has taken over from this caller of `lead`."""
+        with self._transaction() as session:
+            return session.scalar(select(func.max(LeaderRow.id))) == leader
 
     def close(self) -> None:
         """Close all connections."""

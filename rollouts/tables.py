@@ -69,6 +69,24 @@ class PinRow(Base):
     number: Mapped[int] = mapped_column(BigInteger)
 
 
+class OutRow(Base):
+    """A version that somebody took out, against the policy."""
+
+    __tablename__ = "out"
+
+    servable: Mapped[str] = mapped_column(String(255), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class LeaderRow(Base):
+    """A control began to work on this state; only the last one does."""
+
+    __tablename__ = "leaders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(Double)
+
+
 class ConfigurationRow(Base):
     """A configuration with which everything came up."""
 

@@ -1,5 +1,6 @@
 """Judge a version folder: is it whole, still being written, or damaged?"""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,6 +38,8 @@ class Judgement:
     size: int | None = None
     """Bytes of the version's files; unknown if it is not whole."""
     digests: Digests | None = None
+    fingerprint: str = ""
+    """In hexadecimal: another one is another content. Of a version without digests a copy has another one too."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,13 @@ class Contents:
     digests: Digests | None
     changed: float
     """When something in it changed last, in seconds since 1970."""
+
+    @property
+    def fingerprint(self) -> str:
+        """As `Judgement.fingerprint`: of the files' contents where they are known, else of names, sizes and times."""
+        if self.digests is not None:
+            return self.digests.digest
+        return hashlib.sha256(repr((sorted(self.files.items()), self.changed)).encode()).hexdigest()
 
 
 def judge(folder: Path, now: float) -> Judgement:
@@ -64,8 +74,8 @@ def judge(folder: Path, now: float) -> Judgement:
     left = contents.changed + QUIET_S - now
     if contents.digests is None and left > 0:
         reason = f"{folder} changed {now - contents.changed:.1f} s ago; without digests it counts after {QUIET_S:g} s"
-        return Judgement(State.WAITING, reason, min(left, QUIET_S), size)
-    return Judgement(State.WHOLE, size=size, digests=contents.digests)
+        return Judgement(State.WAITING, reason, min(left, QUIET_S), size, fingerprint=contents.fingerprint)
+    return Judgement(State.WHOLE, size=size, digests=contents.digests, fingerprint=contents.fingerprint)
 
 
 def read_contents(folder: Path) -> Contents:

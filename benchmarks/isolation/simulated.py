@@ -12,6 +12,7 @@ import numpy as np
 from configs.errors import DeadlineExceeded, Overloaded
 from configs.node_options import Batch
 from graphs.batcher import Batcher
+from graphs.slot import Called
 from graphs.terms import Terms
 
 Cost = Callable[[int], float]
@@ -80,7 +81,7 @@ class Simulation:
             await asyncio.sleep(0)  # and heard of
         return self
 
-    def _call(self, arrays: dict[str, np.ndarray], count: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    def _call(self, arrays: dict[str, np.ndarray], count: int) -> tuple[dict[str, np.ndarray], dict[Called, float]]:
         self.calls.append(Call(self._now, count, self._batcher.max_rows))
         if self._saturated:
             for _ in range(self._batcher.max_rows - self._batcher.waiting):

@@ -54,7 +54,7 @@ class Server:
         self.proxy, self.folder = proxy, folder
         http_port, grpc_port = free_ports(2)
         self.http, self.grpc = f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}"
-        self.config = _config(http_port, grpc_port)
+        self.config = _config(http_port, grpc_port, folder)
         self.log = folder / "log"
 
     def start(self) -> None:
@@ -178,7 +178,7 @@ def _replicas(application: dict[str, Any], deployment: str) -> dict[str, int]:
     return {replica["replica_id"]: replica["pid"] for replica in replicas if replica["state"] == "RUNNING"}
 
 
-def _config(http_port: int, grpc_port: int) -> dict[str, Any]:
+def _config(http_port: int, grpc_port: int, folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"], config["grpc_options"]["port"] = http_port, grpc_port
     [application] = config["applications"]
@@ -189,5 +189,6 @@ def _config(http_port: int, grpc_port: int) -> dict[str, Any]:
         "profile": "cpu",
         "max_request_bytes": MAX_REQUEST_BYTES,
         "client_limit": {"in_flight": IN_FLIGHT},
+        "state_url": f"sqlite:///{folder}/state.sqlite",
     }
     return config

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.isolation.sizes import EACH_S, FIXED_S, P99_S
 from configs.node_options import Batch
 from graphs.batcher import Batcher
+from graphs.slot import Called
 
 SWEEP = (16, 32, 48, 56, 64, 72, 80, 96)
 FIXED_RUN_S, FOUND_RUN_S = 6, 16
@@ -31,11 +32,11 @@ class Served:
     """Most rows in a call, on average."""
 
 
-def _sleeping(rows: dict[str, np.ndarray], count: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def _sleeping(rows: dict[str, np.ndarray], count: int) -> tuple[dict[str, np.ndarray], dict[Called, float]]:
     """A model whose calls cost what those of `sizes.py` cost."""
     seconds = (FIXED_S + EACH_S * count) * random.lognormvariate(0, NOISE)
     time.sleep(seconds)
-    return rows, {"model": seconds}
+    return rows, {Called("model", ""): seconds}
 
 
 async def _served(batch: Batch, clients: int, seconds: float) -> Served:

@@ -55,3 +55,13 @@ def upgrade() -> None:
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("content", sa.Text, nullable=False),
     )
+    op.create_table(
+        "out",
+        sa.Column("servable", sa.String(255), primary_key=True),
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    )
+    op.create_table(
+        "leaders",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("at", sa.Double, nullable=False),
+    )

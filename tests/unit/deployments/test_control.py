@@ -1,79 +1,41 @@
-"""Control against a Serve that only remembers what it is told."""
+"""Control with its real state, and gateways that follow it: versions come, go, fail; anything may be killed."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.serve.schema import (
-    ApplicationStatus,
-    ApplicationStatusOverview,
-    DeploymentStatus,
-    DeploymentStatusOverview,
-    DeploymentStatusTrigger,
-)
+import ray
+from ray.exceptions import ActorDiedError
 
 from configs.errors import ModelError
-from configs.graph import CallNode
-from configs.node_options import Batch
-from deployments import control
-from deployments.control import Control, stage_names
-from deployments.stage import StageSpec, is_stage
-from graphs.flat import FlatNode
+from configs.graph import GraphConfig
+from configs.serve import AppArgs
+from deployments import control, follower, gateways, stages
+from deployments.catalogue import Catalogue, catalogue
+from deployments.control import Control, default_state_url
+from deployments.follower import Follower
+from deployments.stage import version_of
+from graphs.check import check_graph
+from graphs.slot import Occupant, Slot
+from rollouts.life import Key
+from rollouts.store import StateStore
+from tests.unit.deployments.fake_serve import OWNER, FakeServe
 
-RUNNING, DEPLOYING = ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING
-FAILED, DELETING = ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.DELETING
-OWNER = "shop"
-
-
-def spec(node: str = "n", graph: str = "g", revision: str = "") -> StageSpec:
-    config = CallNode(call="tests.support.nodes:Add", isolate=True)  # type: ignore[call-arg]
-    return StageSpec(graph, FlatNode(node, config, {}), "", Path("/"), Batch(), revision)  # type: ignore[call-arg]
-
-
-class Serve:
-    """In the place of `ray.serve`: new applications get the status `becomes`, deleted ones vanish."""
-
-    def __init__(self) -> None:
-        self.applications: dict[str, ApplicationStatusOverview] = {}
-        self.becomes, self.message = RUNNING, ""
-        self.deployed: list[list[str]] = []
-        self.asked = 0
-        self.put(OWNER, RUNNING)
-
-    def put(self, name: str, status: ApplicationStatus, message: str = "") -> None:
-        trigger = DeploymentStatusTrigger.UNSPECIFIED
-        stage = DeploymentStatusOverview(DeploymentStatus.UPDATING, trigger, {}, message)
-        self.applications[name] = ApplicationStatusOverview(status, "", 0, {"stage": stage})
-
-    def get_replica_context(self) -> SimpleNamespace:
-        return SimpleNamespace(app_name=OWNER)
-
-    def status(self) -> SimpleNamespace:
-        self.asked += 1
-        return SimpleNamespace(applications=dict(self.applications))
-
-    def run_many(self, targets: list[Any], *, wait_for_applications_running: bool) -> None:
-        assert not wait_for_applications_running
-        self.deployed.append([target.name for target in targets])
-        for target in targets:
-            self.put(target.name, self.becomes, self.message)
-
-    def delete(self, name: str, *, _blocking: bool) -> None:
-        del self.applications[name]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    serve = Serve()
-    monkeypatch.setattr(control, "serve", serve)
-    monkeypatch.setattr(control, "POLL_S", 0.001)
-    monkeypatch.setattr(control, "RECONCILE_PERIOD_S", 0.001)
-    return serve
+GRAPH = {
+    "name": "g",
+    "inputs": {"x": "FP32[-1, 2]"},
+    "nodes": {
+        "here": {"model": "models/here", "inputs": {"x": "x"}},
+        "there": {"model": "models/there", "inputs": {"x": "here.y"}, "isolate": True},
+    },
+    "outputs": {"y": "there.y"},
+}
+HERE, THERE = "g.here", "g.there"
 
 
 class Collected(Control):
@@ -83,130 +45,283 @@ class Collected(Control):
         pass
 
 
+class Gateway:
+    """A gateway whose versions are numbers: what it calls at the moment, and what it has in memory."""
+
+    def __init__(self, world: "World", name: str, of: Catalogue) -> None:
+        self.world, self.servables, self.memory = world, set(of.served), list[Key]()
+        self.slots: dict[str, Slot[Key]] = {}
+        self.follower: Follower[Key] = Follower(world.handle, name, of.configuration, self)  # type: ignore[arg-type]
+
+    async def start(self) -> "Gateway":
+        self.slots = {name: Slot(key) for name, key in (await self.follower.first()).items()}
+        self.follower.serve()
+        return self
+
+    def uses(self) -> dict[str, int]:
+        return {name: slot.content.number for name, slot in self.slots.items()}
+
+    async def load(self, key: Key) -> Key:
+        await asyncio.sleep(0)
+        if key.number in self.world.broken:
+            raise ModelError(f"version {key.number} is broken")
+        self.memory.append(key)
+        return key
+
+    async def warm_up(self, version: Key) -> None:
+        assert version in self.memory
+
+    def check(self, servable: str, version: Key) -> None:
+        if version.number in self.world.misfits:
+            raise ModelError(f"version {version.number} does not fit")
+
+    def use(self, servable: str, version: Key) -> Occupant:
+        assert version in self.memory
+        return self.slots[servable].put(version)
+
+    async def free(self, version: Key) -> None:
+        self.memory.remove(version)
+
+
+class World:
+    """A folder of models, a Serve, a control that can be killed, and gateways."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.serve = root, FakeServe()
+        self.broken, self.misfits = set[int](), set[int]()
+        self.gateways: dict[str, Gateway] = {}
+        self.control: Control | None = None
+        self.handle = SimpleNamespace(
+            watch=SimpleNamespace(remote=lambda report, seen: self._ask("watch", report, seen)),
+            tell=SimpleNamespace(remote=lambda report: self._ask("tell", report)),
+        )
+        for model in ("here", "there"):
+            self.publish(model, 1)
+        self.catalogue = self.catalogue_of()
+
+    def catalogue_of(self, **args: Any) -> Catalogue:
+        flat = check_graph(GraphConfig.model_validate(GRAPH), self.root).flat
+        return catalogue([flat], self.root, AppArgs(graphs=["g.yaml"], **args))  # type: ignore[call-arg]
+
+    def publish(self, model: str, number: int) -> None:
+        folder = self.root / "models" / model / str(number)
+        folder.mkdir(parents=True)
+        (folder / "signature.json").write_text('{"module": "tests.support.nodes:Add"}')
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        if self.control is None:
+            raise ActorDiedError
+        return await getattr(self.control, method)(*arguments)
+
+    async def start_control(self, of: Catalogue | None = None) -> None:
+        fresh = Collected.__new__(Collected)  # as Serve does: `__init__` is a coroutine
+        await fresh.__init__(of or self.catalogue, None, self.root)  # type: ignore[misc]
+        self.control = fresh
+
+    async def kill_control(self) -> None:
+        if self.control is not None:
+            dying, self.control = self.control, None
+            await Control.__del__(dying)
+
+    async def start_gateway(self, name: str, of: Catalogue | None = None) -> Gateway:
+        self.gateways[name] = gateway = Gateway(self, name, of or self.catalogue)
+        await asyncio.wait_for(gateway.start(), 20)
+        self.serve.gateways = len(self.gateways)
+        return gateway
+
+    async def kill_gateway(self, name: str) -> None:
+        await self.gateways.pop(name).follower.close()
+        self.serve.gateways = len(self.gateways)
+
+    def staged(self) -> set[int]:
+        keys = [version_of(OWNER, name) for name in self.serve.applications]
+        return {key.number for key in keys if key is not None}
+
+    def store(self) -> StateStore:
+        return StateStore(default_state_url(self.root, OWNER))
+
+
 @asynccontextmanager
-async def started(*specs: StageSpec, log_level: str = "INFO") -> AsyncIterator[Control]:
-    running = Collected.__new__(Collected)  # as Serve does: `__init__` is a coroutine
-    await running.__init__(specs, log_level)  # type: ignore[misc]
+async def started(root: Path) -> AsyncIterator[World]:
+    world = World(root)
     try:
-        yield running
+        yield world
     finally:
-        await Control.__del__(running)
+        for name in list(world.gateways):
+            await world.kill_gateway(name)
+        await world.kill_control()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servables.versions.QUIET_S", 0)
+    monkeypatch.setattr(stages, "POLL_S", 0.001)
+    monkeypatch.setattr(control, "POLL_S", 0.02)
+    monkeypatch.setattr(control, "WATCH_S", 0.05)
+    monkeypatch.setattr(follower, "AGAIN_S", 0.01)
+    monkeypatch.setattr(gateways, "SILENT_S", 0.2)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(namespace="serve"))
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    async with started(tmp_path) as world:
+        monkeypatch.setattr(control, "serve", world.serve)
+        monkeypatch.setattr(stages, "serve", world.serve)
+        monkeypatch.setattr(control, "_lives", lambda name, namespace: name in world.gateways)
+        yield world
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.005)
 
 
-async def test_all_stages_are_deployed_in_one_call_and_routed(serve: Serve) -> None:
-    specs = [spec("a"), spec("b")]
-    names = [each.application(OWNER) for each in specs]
-    async with started(*specs) as running:
-        assert await running.routes(stage_names(specs)) == {("g", "a"): names[0], ("g", "b"): names[1]}
-        assert await running.routes(stage_names(specs[:1])) is None
-    assert serve.deployed == [names]
+async def test_gateways_start_with_the_newest_versions_and_follow_to_newer_ones(world: World) -> None:
+    await world.start_control()
+    one, two = await asyncio.gather(world.start_gateway("one"), world.start_gateway("two"))
+    assert one.uses() == two.uses() == {HERE: 1, THERE: 1}
+    world.publish("here", 2)
+    world.publish("there", 5)
+    await until(lambda: one.uses() == two.uses() == {HERE: 2, THERE: 5})
+    await until(lambda: world.staged() == {5} and {key.number for key in one.memory} == {2, 5})
 
 
-async def test_a_control_that_is_restarted_reconciles_unasked_and_repeats_nothing(serve: Serve) -> None:
-    wanted, lost, unwanted = (each.application(OWNER) for each in (spec("a"), spec("b"), spec("c")))
-    serve.put(wanted, RUNNING)
-    serve.put(unwanted, RUNNING)
-    async with started(spec("a"), spec("b")):
-        await until(lambda: set(serve.applications) == {OWNER, wanted, lost})
-    assert serve.deployed == [[lost]]
+async def test_an_old_version_is_kept_until_its_last_call_has_ended(world: World) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    with one.slots[THERE].used(), one.slots[HERE].used():
+        world.publish("here", 2)
+        world.publish("there", 2)
+        await until(lambda: one.uses() == {HERE: 2, THERE: 2})
+        await asyncio.sleep(0.3)
+        assert world.staged() == {1, 2}
+        assert sorted(key.number for key in one.memory) == [1, 1, 2, 2]
+    await until(lambda: world.staged() == {2} and len(one.memory) == 2)
 
 
-async def test_a_stage_that_fails_or_is_deleted_later_comes_back(serve: Serve) -> None:
-    name = spec().application(OWNER)
-    async with started(spec()) as running:
-        await running.routes(stage_names([spec()]))
-        serve.put(name, FAILED)
-        await until(lambda: len(serve.deployed) == 2)
-        del serve.applications[name]
-        await until(lambda: len(serve.deployed) == 3)
+@pytest.mark.parametrize("how", ["broken", "misfits"])
+async def test_a_bad_version_gets_no_traffic_and_a_good_one_after_it_does(world: World, how: str) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    getattr(world, how).add(2)
+    world.publish("here", 2)
+    store = world.store()
+
+    def failed() -> bool:
+        return any(life.failures for life in store.lives()[HERE])
+
+    await until(failed)
+    assert one.uses()[HERE] == 1
+    world.publish("here", 3)
+    await until(lambda: one.uses()[HERE] == 3)
+    assert {key.number for key in one.memory if key.servable == HERE} <= {1, 2, 3}
+    store.close()
 
 
-async def test_only_stages_of_its_own_are_deleted(serve: Serve) -> None:
-    others = [
-        f"{OWNER}.web",
-        f"{OWNER}.eu.g.n.code-0123abcd",
-        f"{OWNER}2.g.n.code-0123abcd",
-        f"{OWNER}.g.n.next-0123abcd",
-        f"{OWNER}.g.n.3-0123abcd.old",
-    ]
-    for name in [*others, old := f"{OWNER}.my-graph.sub-node.3-0123abcd"]:
-        serve.put(name, RUNNING)
-    async with started():
-        await until(lambda: old not in serve.applications)
-    assert set(others) < set(serve.applications)
+async def test_a_gateway_that_cannot_have_a_version_says_why(world: World) -> None:
+    world.broken.add(1)
+    await world.start_control()
+    with pytest.raises(ModelError, match="version 1 is broken"):
+        await world.start_gateway("one")
 
 
-async def test_nothing_is_deleted_while_an_update_is_under_way(serve: Serve) -> None:
-    serve.put(old := f"{OWNER}.g.n.3-0123abcd", RUNNING)
-    serve.put(OWNER, DEPLOYING)
-    async with started():
-        asked = serve.asked
-        await until(lambda: serve.asked > asked + 5)
-        assert old in serve.applications
+async def test_an_older_version_serves_where_the_newest_is_broken_from_the_start(world: World) -> None:
+    world.publish("here", 2)
+    world.broken.add(2)
+    await world.start_control()
+    assert (await world.start_gateway("one")).uses() == {HERE: 1, THERE: 1}
 
 
-async def test_the_stages_go_with_the_application(serve: Serve) -> None:
-    async with started(spec()) as running:
-        await running.routes(stage_names([spec()]))
-        serve.put(OWNER, DELETING)
-    assert set(serve.applications) == {OWNER}
+async def test_a_control_that_starts_again_changes_nothing(world: World) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    before, deployed = list(one.memory), list(world.serve.deployed)
+    for _ in range(3):
+        await world.kill_control()
+        await world.start_control()
+        await asyncio.sleep(0.1)
+    assert one.memory == before
+    assert world.serve.deployed == deployed
+    world.publish("here", 2)
+    await until(lambda: one.uses()[HERE] == 2)
 
 
-async def test_a_failure_is_told_with_its_reason_and_tried_again_later(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve.becomes, serve.message = FAILED, "failed 3 times. Error:\n  File x.py\nModelError: node n: no such file"
-    monkeypatch.setattr(control, "RECONCILE_PERIOD_S", 60)
-    wanted = stage_names([spec()])
-    async with started(spec()) as running:
-        for _ in range(2):
-            with pytest.raises(ModelError, match=r"stage shop\.g\.n\.code-\w+ did not start: ModelError: node n: no"):
-                await running.routes(wanted)
-        assert len(serve.deployed) == 1
-        serve.becomes = RUNNING
-        monkeypatch.setattr(control, "FAILURE_HOLDS_S", 0)
-        assert await running.routes(wanted) == {("g", "n"): spec().application(OWNER)}
+async def test_gateways_that_come_later_or_die_hold_nobody_up(world: World) -> None:
+    await world.start_control()
+    await world.start_gateway("one")
+    two = await world.start_gateway("two")
+    await world.kill_gateway("one")
+    world.publish("here", 2)
+    world.publish("there", 2)
+    await until(lambda: two.uses() == {HERE: 2, THERE: 2} and world.staged() == {2})
+    three = await world.start_gateway("three")
+    assert three.uses() == {HERE: 2, THERE: 2}
 
 
-async def test_a_stage_that_still_goes_is_waited_for(serve: Serve) -> None:
-    name = spec().application(OWNER)
-    serve.put(name, DELETING)
-    async with started(spec()) as running:
-        await until(lambda: serve.asked > 3)
-        assert serve.deployed == []
-        del serve.applications[name]
-        await running.routes(stage_names([spec()]))
-    assert serve.deployed == [[name]]
+async def test_everything_comes_back_after_all_gateways_died(world: World) -> None:
+    await world.start_control()
+    await world.start_gateway("one")
+    await world.kill_gateway("one")
+    await asyncio.sleep(0.5)
+    assert (await world.start_gateway("two")).uses() == {HERE: 1, THERE: 1}
 
 
-async def test_the_log_says_what_stages_wait_for_and_serve_is_asked_once_for_all(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(control, "TELL_PERIOD_S", 0)
-    monkeypatch.setattr(control.logger, "propagate", True)
-    serve.becomes, serve.message = DEPLOYING, 'takes long to be scheduled. Resources: {"GPU": 1}'
-    specs = [spec(name) for name in "abcde"]
-    async with started(*specs, log_level="WARNING") as running:
-        await until(lambda: len(serve.deployed) == 1)
-        before = serve.asked
-        await until(lambda: len(caplog.messages) >= 10)
-        assert serve.asked - before <= 5
-        for each in specs:
-            serve.put(each.application(OWNER), RUNNING)
-        await running.routes(stage_names(specs))
-    assert all("is not up yet: takes long to be scheduled" in message for message in caplog.messages)  # none at INFO
-    assert control.logger.level == logging.WARNING
+async def test_an_update_takes_nothing_from_gateways_of_the_configuration_before(world: World) -> None:
+    await world.start_control()
+    old = await world.start_gateway("old")
+    stage = set(world.serve.applications)
+    changed = world.catalogue_of(revision="2")
+    before = world.control
+    await world.start_control(changed)
+    new = await world.start_gateway("new", changed)
+    await asyncio.sleep(0.3)
+    assert new.uses() == old.uses() == {HERE: 1, THERE: 1}
+    assert set(world.serve.applications) > stage
+    await world.kill_gateway("old")
+    await until(lambda: not (stage - {OWNER}) & set(world.serve.applications))
+    assert before is not None
+    await Control.__del__(before)
 
 
-def test_a_stages_name_is_its_own_and_changes_with_all_that_decides_it() -> None:
-    specs = [spec(), spec("other"), spec("sub/n"), spec(graph="my-graph"), spec(revision="2")]
-    names = {each.application(OWNER) for each in specs}
-    assert len(names) == len(specs)
-    assert all(is_stage(OWNER, name) for name in names)
-    assert spec().application(OWNER) == spec().application(OWNER)
+async def test_a_stage_that_ends_is_brought_back(world: World) -> None:
+    await world.start_control()
+    await world.start_gateway("one")
+    [stage] = set(world.serve.applications) - {OWNER}
+    del world.serve.applications[stage]
+    await until(lambda: stage in world.serve.applications)
+
+
+async def test_versions_change_while_control_is_killed_again_and_again(world: World) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    for number in range(2, 8):
+        if number % 3 == 0:
+            world.broken.add(number)
+        world.publish("here", number)
+        world.publish("there", number)
+        await asyncio.sleep(0.05)
+        await world.kill_control()
+        await world.start_control()
+    await until(lambda: one.uses() == {HERE: 7, THERE: 7})
+    await until(lambda: world.staged() == {7} and len(one.memory) == 2)
+
+
+async def test_the_state_goes_on_where_its_file_was_lost(world: World) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    world.publish("here", 2)
+    await until(lambda: one.uses()[HERE] == 2)
+    await world.kill_control()
+    for path in (world.root / ".millrace").iterdir():
+        path.unlink()
+    await world.start_control()
+    world.publish("here", 3)
+    await until(lambda: one.uses() == {HERE: 3, THERE: 1} and len(one.memory) == 2)
+
+
+def test_a_catalogue_knows_its_configuration(world: World) -> None:
+    same, other = world.catalogue_of(), world.catalogue_of(revision="2")
+    assert world.catalogue.configuration == same.configuration != other.configuration
+    assert replace(same, configuration="") != same

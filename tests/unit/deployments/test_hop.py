@@ -15,10 +15,12 @@ from configs.tensors import Rows
 from deployments.hop import Answer, StageCall
 from graphs.batcher import BatchTiming
 from graphs.sequences import Sequence
+from graphs.slot import Called
 from graphs.terms import Terms
 
 RAY_LIMIT = 4 << 20
-TIMING = BatchTiming(0.5, 0.25, {"n": 2.0}, 4)
+N = Called("n", "")
+TIMING = BatchTiming(0.5, 0.25, {N: 2.0}, 4)
 GONE = ActorUnavailableError("gone", b"1" * 16)
 GONE.__context__ = grpc.aio.AioRpcError(
     grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "failed to connect to all addresses"
@@ -169,7 +171,7 @@ async def test_many_rows_go_in_messages_that_ray_takes_by_default_and_come_back_
     assert outputs["name"].tolist() == rows["name"].tolist()
     assert handle.counts == [1] * 8
     assert handle.most_running == 8
-    assert timing == BatchTiming(0.5, 0.25 * 8, {"n": 2.0 * 8}, 4)
+    assert timing == BatchTiming(0.5, 0.25 * 8, {N: 2.0 * 8}, 4)
 
 
 async def test_bad_rows_of_a_part_are_named_as_the_caller_counts_them() -> None:
@@ -208,9 +210,9 @@ async def test_a_row_that_no_message_holds_is_refused_with_the_limit_and_the_rem
 
 async def test_parts_that_share_a_call_count_it_once() -> None:
     leads = iter([True, False, False])
-    handle = Handle(lambda rows, count: (rows, BatchTiming(0.1, 0.2, {"n": 3.0}, 5, next(leads))))
+    handle = Handle(lambda rows, count: (rows, BatchTiming(0.1, 0.2, {N: 3.0}, 5, next(leads))))
     _, timing = await StageCall("n", handle)({"x": np.zeros((3, 3 << 20), np.uint8)}, 3)
-    assert timing == BatchTiming(0.1, 0.2, {"n": 3.0}, 5, leads=True)
+    assert timing == BatchTiming(0.1, 0.2, {N: 3.0}, 5, leads=True)
 
 
 async def test_parts_whose_outputs_do_not_fit_together_are_the_nodes_error() -> None:

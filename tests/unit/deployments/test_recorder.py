@@ -42,7 +42,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
 
 
 def new(**executors: Any) -> Recorder:
-    return Recorder({("g", "n"): "3"}, executors or {"g": SimpleNamespace(waiting=5)})
+    return Recorder(executors or {"g": SimpleNamespace(waiting=5)})
 
 
 async def until_seen(metrics: Metrics, *key: str) -> None:
@@ -53,7 +53,7 @@ async def until_seen(metrics: Metrics, *key: str) -> None:
 
 async def test_what_was_noted_is_handed_over_in_another_thread(metrics: Metrics) -> None:
     noted = new()
-    leads, follows = NodeTiming("n", 0.001, 0, 0.002, 4), NodeTiming("n", 0, 0, 0.002, 4, leads=False)
+    leads, follows = NodeTiming("n", 0.001, 0, 0.002, 4, version="3"), NodeTiming("n", 0, 0, 0.002, 4, leads=False)
     noted.answered("g", "v2-http", 0.25, [leads, follows], 1)
     noted.failed("g", "v2-http", InvalidInput("x"), "400", 0.25)
     await until_seen(metrics, "millrace_waiting_requests", "g")

@@ -177,8 +177,8 @@ class Handle:
 def stage_call(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> StageCall:
     """A placed node `n`, which refuses negative rows."""
     monkeypatch.setattr(stage, "start_tracing", lambda args, service: spans.tracing)
-    spec = StageSpec("t", plan(*PLACED).graph.nodes["n"], "3", Path("/"), Batch())
-    return StageCall("n", Handle(Stage(spec)))  # type: ignore[arg-type]
+    spec = StageSpec("t", plan(*PLACED).graph.nodes["n"], Path("/"), Batch())
+    return StageCall("n", Handle(Stage(spec, 0)))  # type: ignore[arg-type]
 
 
 REFUSES = {"call": NODES + "refuse_negative", "inputs": {"x": "x"}, "outputs": {"y": "FP32[-1, 2]"}, "isolate": True}

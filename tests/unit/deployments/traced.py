@@ -1,5 +1,6 @@
 """A gateway whose spans stay in memory."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,12 +65,11 @@ def traced_gateway(
 ) -> tuple[Answering, Counted]:
     """The graph `t` with the input `x`, FP32 of two columns."""
     compiled = plan(nodes, outputs, **of)
-    instances = load_inline(compiled, Path.cwd(), LoadOptions())
+    loaded = load_inline(compiled, Path.cwd(), LoadOptions())
+    instances = {name: replace(instance, version="7") for name, instance in loaded.items()}
     signatures = {name: instance.signature for name, instance in instances.items()}
     signatures |= {name: Signature(outputs=compiled.graph.nodes[name].config.outputs) for name in placed or {}}
-    versions = dict.fromkeys(nodes, "7")
-    around = spans.tracing.steps(versions)
-    runner = Executor(compiled, instances, placed or {}, signatures=signatures, around=around)
-    service = GraphService("t", "", signature_of(compiled, signatures), versions, runner)
+    runner = Executor(compiled, instances, placed or {}, signatures=signatures, around=spans.tracing.around)
+    service = GraphService("t", "", signature_of(compiled, signatures), signatures, runner)
     counted = Counted()
     return Answering({"t": service}, cast(Recorder, counted), spans.tracing), counted

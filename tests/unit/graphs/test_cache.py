@@ -12,6 +12,7 @@ from graphs.batcher import BatchTiming
 from graphs.cache import MOST_ROWS, Cached, RowStore, row_keys
 from graphs.frame import Frame
 from graphs.run import Answer, Run, Trace
+from graphs.slot import Called
 from graphs.terms import UNHURRIED
 
 
@@ -33,7 +34,7 @@ class Node:
         await self.gate.wait()
         if self.fails:
             raise self.fails.pop(0)
-        return {"y": rows["x"] ** 2}, BatchTiming(0, 0, {"n": 1.0}, count)
+        return {"y": rows["x"] ** 2}, BatchTiming(0, 0, {Called("n", "1"): 1.0}, count)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def node() -> Node:
 
 @pytest.fixture
 def cached(node: Node) -> Cached:
-    return Cached(node, "n", "1", RowStore(60, 1 << 20))
+    return Cached(node, "n", lambda: "1", RowStore(60, 1 << 20))
 
 
 def rows(*values: float) -> Rows:
@@ -128,7 +129,7 @@ async def test_answers_whose_shape_depends_on_the_call_are_computed_together() -
     async def padded(rows: Rows, count: int, run: Run) -> Answer:
         return {"y": np.zeros((count, int(rows["x"].max())))}, BatchTiming(0, 0, {}, count)
 
-    cached = Cached(padded, "n", "1", RowStore(60, 1 << 20))
+    cached = Cached(padded, "n", lambda: "1", RowStore(60, 1 << 20))
     for values, width in (((2,), 2), ((3,), 3), ((2, 3), 3)):
         outputs, _ = await cached(rows(*values), len(values), run())
         assert outputs["y"].shape == (len(values), width)

@@ -12,6 +12,7 @@ from configs.tensors import Rows
 from graphs.batcher import BatchTiming
 from graphs.executor import Executor
 from graphs.run import Event
+from graphs.slot import Called
 from graphs.terms import Terms
 from tests.support import nodes as support
 from tests.support.graphs import NODES, add, cascade, executor, plan
@@ -38,7 +39,10 @@ def _fresh_calls() -> None:
 async def plus_hundred(rows_: Rows, count: int, terms: Terms) -> tuple[Rows, BatchTiming]:
     """Stands for a stage: adds 100."""
     support.CALLS.append(("stage", count, ""))
-    return {"y": rows_["x"] + np.float32(100)}, BatchTiming(0, 0, {"big": 0.0}, count)
+    return {"y": rows_["x"] + np.float32(100)}, BatchTiming(0, 0, {Called("big", ""): 0.0}, count)
+
+
+plus_hundred.version = ""  # type: ignore[attr-defined]
 
 
 async def test_inline_chain() -> None:

@@ -11,6 +11,7 @@ from configs.errors import ConfigError, ModelError
 from configs.tensors import Signature
 from graphs.check import check_graph
 from graphs.executor import Executor
+from graphs.instances import load_instance
 from graphs.load import load_inline, signature_of
 from graphs.plan import Plan, compile_plan
 from servables.base import LoadOptions
@@ -100,12 +101,13 @@ async def test_stacking_feeds_all_members_to_one_model(tmp_path: Path) -> None:
     assert await first(loaded(tmp_path, nodes, {"y": "s.sum"})[1]) == 2 + 2 + 11 + 11
 
 
-async def test_what_was_checked_is_what_is_loaded_whatever_is_published_meanwhile(tmp_path: Path) -> None:
-    publish(tmp_path, "m", 1, amount=1)
-    checked = check_graph(config({"m": {"model": "models/m", "inputs": {"x": "x"}}}, {"y": "m.y"}), tmp_path)
-    publish(tmp_path, "m", 2, amount=2)
-    plan = compile_plan(checked.flat)
-    assert await first(Executor(plan, load_inline(plan, tmp_path, LoadOptions()), {})) == 2
+def test_a_version_is_loaded_by_its_number_whatever_the_config_says(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        publish(tmp_path, "m", number, amount=number)
+    checked = check_graph(
+        config({"m": {"model": "models/m", "inputs": {"x": "x"}, "version": 3}}, {"y": "m.y"}), tmp_path
+    )
+    assert load_instance(checked.flat.nodes["m"], tmp_path, LoadOptions(), 2).version == "2"
 
 
 def test_a_failing_warm_up_names_the_node(tmp_path: Path) -> None:

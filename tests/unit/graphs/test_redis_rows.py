@@ -35,7 +35,7 @@ class Process:
     def __init__(self, url: str, **of: float) -> None:
         self.asked: list[list[float]] = []
         self.shared = RedisRows(url, TTL_S, **of)  # type: ignore[arg-type]
-        self.node = Cached(self._square, "n", "1", RowStore(TTL_S, 1 << 20), self.shared)
+        self.node = Cached(self._square, "n", lambda: "1", RowStore(TTL_S, 1 << 20), self.shared)
 
     async def _square(self, rows: Rows, count: int, run: Run) -> Answer:
         self.asked.append(rows["x"][:, 0].tolist())

@@ -1,10 +1,12 @@
 """The state in a dictionary: as `StateStore`, for tests that make tens of thousands of changes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from configs.versions import Versions
 from rollouts.life import Key, Life, Phase
 from rollouts.plan import Reroute
+from rollouts.policy import Wish
 from rollouts.store import Routes, Transition
 
 
@@ -65,6 +67,15 @@ class MemoryStore:
         self._pins.pop(servable, None)
         if number is not None:
             self._pins[servable] = number
+
+    def wishes(self, policies: Mapping[str, Versions]) -> dict[str, Wish]:
+        return {name: Wish(policy, self._pins.get(name)) for name, policy in policies.items()}
+
+    def lead(self, _now: float) -> int:
+        return 1
+
+    def leads(self, leader: int) -> bool:
+        return leader == 1
 
     def close(self) -> None:
         pass

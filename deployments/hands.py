@@ -1,0 +1,73 @@
+"""What is done for a version outside the state: with Serve where its node is placed, else with the gateways."""
+
+import asyncio
+from collections.abc import Mapping, Set
+
+from configs.errors import ModelError
+from deployments.catalogue import Served
+from deployments.gateways import Gateways
+from deployments.orders import Degree
+from deployments.stages import Stages
+from rollouts.life import Key
+from rollouts.plan import Verb
+from servables.versions import verify
+
+
+class Hands:
+    """As `rollouts.keeper.Hands`.
+
+    Args:
+        served: the servables of the configuration, by name.
+    """
+
+    def __init__(self, served: Mapping[str, Served], stages: Stages, gateways: Gateways) -> None:
+        self._served, self._stages, self._gateways = served, stages, gateways
+        self.current: Set[Key] = frozenset()
+        """Versions that the routes name."""
+
+    async def up(self) -> Set[Key]:
+        """The versions of which there is anything in memory."""
+        stages, self._gateways.running = await self._stages.look(self.current)
+        return stages | {key for key in self._gateways.held() if not self._is_placed(key)}
+
+    def acknowledged(self) -> int:
+        """The revision of the routes that every gateway has taken over."""
+        return self._gateways.acknowledged
+
+    async def do(self, verb: Verb, key: Key) -> None:
+        """Do it, or make sure that it is done. Raises ModelError with the reason."""
+        served = self._served.get(key.servable)
+        if verb is Verb.UNLOAD:
+            await self._unload(key)
+        elif served is None:
+            raise ModelError("no graph has this node any more")
+        elif verb in (Verb.FETCH, Verb.VERIFY):
+            await asyncio.to_thread(_look_at if verb is Verb.FETCH else _verify, served, key)
+        elif served.stage is None or verb is Verb.CHECK:
+            await self._gateways.hold(key, _DEGREES[verb])
+        elif verb is Verb.LOAD:
+            await self._stages.deploy(served.stage, key)
+        else:
+            await self._stages.wait(key)
+
+    async def _unload(self, key: Key) -> None:
+        await self._gateways.drop(key)
+        if self._is_placed(key):
+            await self._stages.delete(key)
+
+    def _is_placed(self, key: Key) -> bool:
+        served = self._served.get(key.servable)
+        return served is None or served.stage is not None
+
+
+_DEGREES = {Verb.LOAD: Degree.LOADED, Verb.WARM_UP: Degree.WARM, Verb.CHECK: Degree.READY}
+
+
+def _look_at(served: Served, key: Key) -> None:
+    if served.folder is not None and not (served.folder / str(key.number)).is_dir():
+        raise ModelError(f"{served.folder / str(key.number)} is gone")
+
+
+def _verify(served: Served, key: Key) -> None:
+    if served.folder is not None:
+        verify(served.folder / str(key.number))

@@ -1,0 +1,49 @@
+"""What control and gateways tell each other: which versions gateways shall hold and use, and which they do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from rollouts.life import Key
+
+
+class Degree(IntEnum):
+    """How far a gateway has come with a version."""
+
+    LOADED = 1
+    WARM = 2
+    READY = 3
+    """It fits the graph: requests may be sent to it."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What control wants of every gateway of its configuration."""
+
+    serial: int
+    """Another one is another order."""
+    revision: int
+    routes: Mapping[str, Key]
+    """Servable → the version that has the traffic."""
+    hold: Mapping[Key, int]
+    """Versions to have at hand → number of the attempt: one that failed is not tried again before it changes."""
+    failure: str = ""
+    """Why a gateway that starts need not wait any longer for a version that works."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one gateway does."""
+
+    gateway: str
+    """Name of its actor."""
+    configuration: str
+    number: int = 0
+    """Grows: an older report may arrive after a newer one."""
+    revision: int = 0
+    """It has begun no request with older routes than these for as long as any request is under way."""
+    held: Mapping[Key, Degree] = field(default_factory=dict)
+    failed: Mapping[Key, tuple[int, str]] = field(default_factory=dict)
+    """Version → the attempt that failed, and why."""
+    joining: bool = True
+    """It does not answer requests yet."""

@@ -1,0 +1,110 @@
+"""New versions of models take over while requests flow; broken ones do not; control may die."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.load import Load, http_client
+from tests.support.server import Server
+
+pytestmark = pytest.mark.timeout(600)
+
+GRAPH = {
+    "name": "numbers",
+    "inputs": {"x": "FP32[-1, 2]"},
+    "outputs": {"inside": "inside.y", "outside": "outside.y"},
+}
+
+
+class Numbers:
+    """A graph with a model in the gateway and one in a process of its own; each adds the number of its version."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        for model in ("inside", "outside"):
+            self.publish(model, 1)
+        nodes = {name: {"model": str(folder / name), "inputs": {"x": "x"}} for name in ("inside", "outside")}
+        nodes["outside"]["isolate"] = True  # type: ignore[assignment]
+        path = folder / "numbers.yaml"
+        path.write_text(yaml.safe_dump({**GRAPH, "nodes": nodes}))
+        self.config = server.changed(graphs=[*server.config["applications"][0]["args"]["graphs"], str(path)])
+
+    def publish(self, model: str, number: int, **kwargs: object) -> None:
+        """A version, under a temporary name until it is whole."""
+        whole = self.folder / model / str(number)
+        writing = whole.with_name(f"{number}.tmp")
+        writing.mkdir(parents=True)
+        manifest = {"module": "tests.support.nodes:Add", "kwargs": {"amount": float(number), **kwargs}}
+        (writing / "signature.json").write_text(json.dumps(manifest))
+        os.utime(writing / "signature.json")
+        writing.rename(whole)
+
+    def serving(self) -> tuple[int, int]:
+        """The versions that answer."""
+        answer = self.server.request("/numbers", {"x": [[0, 0]]}).json
+        return int(answer["inside"][0][0]), int(answer["outside"][0][0])
+
+    def until(self, inside: int, outside: int) -> None:
+        """Wait until these answer."""
+        self.server.wait(lambda: self.serving() == (inside, outside), 120, f"versions {inside} and {outside} answer")
+
+    def load(self) -> Load:
+        """Clients that each must never see an older version after a newer one."""
+        return Load([self._client() for _ in range(4)])
+
+    def _client(self):  # type: ignore[no-untyped-def]
+        seen = [0.0, 0.0]
+
+        def right(answer: dict) -> bool:
+            now = [answer["inside"][0][0], answer["outside"][0][0]]
+            newer = all(a >= b for a, b in zip(now, seen, strict=True))
+            seen[:] = now
+            return newer
+
+        return http_client(f"{self.server.http}/numbers", {"x": [[0, 0]]}, right)
+
+
+@pytest.fixture(scope="module")
+def numbers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Numbers]:
+    before = server.config
+    numbers = Numbers(server, tmp_path_factory.mktemp("models"))
+    assert server.deploy(numbers.config) == "RUNNING"
+    yield numbers
+    assert server.deploy(before) == "RUNNING"
+
+
+def test_versions_take_over_under_load_and_no_request_is_lost(numbers: Numbers) -> None:
+    with numbers.load() as load:
+        for number in (2, 3, 4):
+            numbers.publish("inside", number)
+            numbers.publish("outside", number)
+            numbers.until(number, number)
+            load.wait_for_more(50)
+    assert load.failures == []
+    stages = [name for name in numbers.server.stages("numbers") if ".outside.4-" not in name]
+    numbers.server.wait(
+        lambda: not set(stages) & set(numbers.server.stages("numbers")), 60, "the stages of old versions are gone"
+    )
+
+
+def test_a_broken_version_gets_no_request_and_a_killed_control_goes_on(numbers: Numbers) -> None:
+    inside, outside = numbers.serving()
+    with numbers.load() as load:
+        numbers.publish("inside", inside + 1, nonsense=True)
+        numbers.publish("outside", outside + 1, nonsense=True)
+        [(control, pid)] = numbers.server.replicas("millrace", "control").items()
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(3)
+        load.wait_for_more(50)
+        assert numbers.serving() == (inside, outside)
+        numbers.publish("inside", inside + 2)
+        numbers.publish("outside", outside + 2)
+        numbers.until(inside + 2, outside + 2)
+        assert control not in numbers.server.replicas("millrace", "control")
+    assert load.failures == []
