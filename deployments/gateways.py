@@ -9,6 +9,8 @@ from configs.errors import ModelError
 from deployments.orders import Degree, Orders, Report
 from rollouts.life import Key
 
+OTHERS_S = 0.5
+"""Pause before a gateway of another configuration may ask again, of this control or of its own."""
 SILENT_S = 8.0
 """A gateway that has not asked for so long may be gone: is there still a process?"""
 
@@ -74,6 +76,7 @@ class Gateways:
     async def orders_after(self, report: Report, seen: int, wait_s: float) -> Orders | None:
         """The orders, as soon as they are others than the gateway has; None if there are none for it yet, or ever."""
         if report.configuration != self._configuration:
+            await asyncio.sleep(OTHERS_S)
             return None
         async with self._news:
             try:

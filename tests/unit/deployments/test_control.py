@@ -160,6 +160,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "WATCH_S", 0.05)
     monkeypatch.setattr(follower, "AGAIN_S", 0.01)
     monkeypatch.setattr(gateways, "SILENT_S", 0.2)
+    monkeypatch.setattr(gateways, "OTHERS_S", 0.01)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(namespace="serve"))
 
 
