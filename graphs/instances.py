@@ -17,6 +17,7 @@ from graphs.flat import CASE, FlatNode
 from graphs.switches import case_codes, confidence
 from servables.base import LoadOptions, Servable
 from servables.load import load_servable
+from servables.samples import batch_sizes, repeated, warmup_rows
 from servables.store import find_version
 
 
@@ -117,7 +118,7 @@ def _load_model(node: FlatNode, config: ModelNode, root: Path, options: LoadOpti
         servable,
         servable.signature,
         str(version.number),
-        warmup=partial(_warm, servable, node.batch.max_rows),
+        warmup=partial(_warm, servable, warmup_rows(version.path, servable.signature), node.batch.max_rows),
         close=servable.close,
     )
 
@@ -130,16 +131,10 @@ def _check_inputs(node: FlatNode, signature: Signature) -> None:
         )
 
 
-def _warm(servable: Servable, max_rows: int) -> None:
-    """Call the model with zeros, one row and then a full batch, so that no request pays for first use.
-
-    Models whose inputs are BYTES or have open sizes are not called: nobody knows what they take.
-    """
-    inputs = servable.signature.inputs or {}
-    if any(spec.datatype == "BYTES" or -1 in spec.shape[1:] for spec in inputs.values()):
-        return
-    for rows in sorted({1, max_rows}):
-        servable({name: np.zeros((rows, *spec.shape[1:]), spec.datatype.dtype) for name, spec in inputs.items()})
+def _warm(servable: Servable, rows: Rows | None, max_rows: int) -> None:
+    """Call the model as requests will, with few rows and with many, so that none of them pays for a first use."""
+    for size in batch_sizes(max_rows) if rows is not None else ():
+        servable(repeated(rows or {}, size))
 
 
 def _load_ensemble(
@@ -169,7 +164,8 @@ def _load_stacking(
         return servable({inputs[0]: combine("concat", list(rows.values()), None)["concat"]})
 
     signature = Signature(outputs=servable.signature.outputs)
-    return Instance(node.name, call, signature, str(version.number), partial(_warm, servable, 1), servable.close)
+    warmup = partial(_warm, servable, warmup_rows(version.path, servable.signature), 1)
+    return Instance(node.name, call, signature, str(version.number), warmup, servable.close)
 
 
 def _trusting(options: LoadOptions, trust: str | None) -> LoadOptions:

@@ -11,6 +11,8 @@ SIGNATURE = "signature.json"
 """The optional manifest of a version folder."""
 DIGESTS = "digests.json"
 """Size and SHA-256 of every file of a version that was pushed."""
+SAMPLES = "warmup.json"
+"""Rows that the model is called with before any request is."""
 TEMPORARY = (".part", ".partial", ".tmp", ".temp", ".incomplete", ".filepart", ".crdownload", ".download")
 """Endings under which writers of the usual tools keep a file that is not complete."""
 
