@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from configs.tensors import Signature
 from servables.load import FORMATS
 from servables.manifest import Manifest
+from servables.samples import warmup_rows
 
+TAKEN = Signature(inputs={"x": "FP32[-1, 2]", "text": "BYTES[-1]"})  # type: ignore[dict-item]
 PAGE = Path(__file__).parents[3] / "docs" / "model-formats.md"
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\w+)\.py\n")
@@ -22,7 +25,10 @@ def test_the_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     blocks = BLOCK.findall(PAGE.read_text())
     names = {}
     for language, code in blocks:
-        if language == "json":
+        if "b64" in code:
+            (tmp_path / "warmup.json").write_text(code)
+            assert warmup_rows(tmp_path, TAKEN) is not None
+        elif language == "json":
             Manifest.model_validate(json.loads(code))
         elif file := FILE.match(code):
             (tmp_path / f"{file[1]}.py").write_text(code)
