@@ -47,11 +47,11 @@ def _served(load_s: float, tail_s: float) -> tuple[Overload, Tail, Tail]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         out.print("starting a server …")
-        with serving([GRAPH, *graphs(folder)]) as port:
+        with serving([GRAPH, *graphs(folder)]) as server:
             out.print("overload …")
-            measured = uvloop.run(overload(port, load_s))
+            measured = uvloop.run(overload(server.http_port, load_s))
             out.print("hedging …")
-            plain, hedged = (uvloop.run(tail(port, graph, folder, tail_s)) for graph in ("plain", "hedged"))
+            plain, hedged = (uvloop.run(tail(server.http_port, graph, folder, tail_s)) for graph in ("plain", "hedged"))
     return measured, plain, hedged
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,9 +25,24 @@ _LOGICAL_CPUS = 16
 """What Ray books, whatever the machine has: nodes that sleep need none."""
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A server that answers."""
+
+    http_port: int
+    grpc_port: int
+    pid: int
+    """Of `millrace run`; its only child leads the session of all that it started."""
+    state_url: str
+    log: Path
+
+
 @contextmanager
-def serving(graphs: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """The HTTP port of a server of these graphs.
+def serving(graphs: Sequence[Mapping[str, Any]], proxy: str = "haproxy") -> Iterator[Serving]:
+    """A server of these graphs, with a state of its own.
+
+    Args:
+        proxy: `haproxy` or `python`.
 
     Raises:
         RuntimeError: it ended, or was not ready in time; the message holds its log.
@@ -34,14 +50,16 @@ def serving(graphs: Sequence[Mapping[str, Any]]) -> Iterator[int]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         port, grpc_port = [port for port in range(8100, 8200) if is_free(HOST, port)][:2]
-        config, log = _config(folder, graphs, port, grpc_port), folder / "log"
+        state_url, log = f"sqlite:///{folder}/state.sqlite", folder / "log"
+        config = _config(folder, graphs, (port, grpc_port), state_url)
         env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         env |= {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": _LOGICAL_CPUS}), "PYTHONPATH": str(ROOT)}
         with log.open("wb") as output:
-            process = subprocess.Popen([*_COMMAND, str(config)], cwd=ROOT, env=env, stdout=output, stderr=output)
+            command = [*_COMMAND, str(config), "--proxy", proxy]
+            process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
         try:
             _wait(process, log)
-            yield port
+            yield Serving(port, grpc_port, process.pid, state_url, log)
         finally:
             process.send_signal(signal.SIGINT)
             try:
@@ -50,13 +68,14 @@ def serving(graphs: Sequence[Mapping[str, Any]]) -> Iterator[int]:
                 process.kill()
 
 
-def _config(folder: Path, graphs: Sequence[Mapping[str, Any]], port: int, grpc_port: int) -> Path:
+def _config(folder: Path, graphs: Sequence[Mapping[str, Any]], ports: tuple[int, int], state_url: str) -> Path:
     paths = [folder / f"{graph['name']}.yaml" for graph in graphs]
     for path, graph in zip(paths, graphs, strict=True):
         path.write_text(yaml.safe_dump(dict(graph)))
     document = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    document["http_options"]["port"], document["grpc_options"]["port"] = port, grpc_port
-    document["applications"][0]["args"] |= {"graphs": [str(path) for path in paths], "root": str(ROOT)}
+    document["http_options"]["port"], document["grpc_options"]["port"] = ports
+    args = {"graphs": [str(path) for path in paths], "root": str(ROOT), "state_url": state_url}
+    document["applications"][0]["args"] |= args
     config = folder / "serve_config.yaml"
     config.write_text(yaml.safe_dump(document))
     return config

@@ -1,0 +1,139 @@
+"""A run behind one proxy: a server, load, versions that take over, and a control that is killed."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.isolation.live.server import serving
+from benchmarks.versions.generator import Generator
+from benchmarks.versions.kills import Kills
+from benchmarks.versions.models import WIDTH, Publisher, graph
+from benchmarks.versions.outcome import ALONE, CALM, SWAPS, Part
+from benchmarks.versions.records import Records
+from rollouts.life import Phase
+from rollouts.store import StateStore, Transition
+
+BROKEN_EVERY = 5
+"""Of so many versions, one cannot be loaded, while control is killed."""
+KILL_EVERY_S = 10.0
+_FAIL_S = 180
+"""Longest time until a broken version is found out."""
+_ALL = 1_000_000
+"""More transitions than there are."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is done."""
+
+    calm_s: float
+    alone: dict[str, int]
+    """Model → swaps while nothing else goes on."""
+    swaps: dict[str, int]
+    """Model → swaps, of all models at the same time, while control is killed."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run leaves, to be judged."""
+
+    capacity: float
+    records: Records
+    parts: list[Part]
+    published: dict[str, dict[int, float]]
+    """Model → version that can be loaded → when it was there."""
+    histories: dict[str, list[Transition]]
+    """Model → what happened to its versions, the first first."""
+    kills: list[float]
+
+
+def run(proxy: str, amount: Amount, say: Say) -> Seen:
+    """The whole run.
+
+    Raises:
+        RuntimeError: the server did not start, or a version did not get as far as it must; the end of the log is in it.
+    """
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        publisher = Publisher(folder)
+        for model in WIDTH:
+            publisher.publish(model, 1)
+        say(f"{proxy}: starting a server …")
+        server = stack.enter_context(serving([graph(model, folder) for model in WIDTH], proxy))
+        store = StateStore(server.state_url)
+        stack.callback(store.close)
+        generator = Generator(server, folder)
+        stack.callback(generator.kill)
+        say(f"{proxy}: {generator.capacity:.0f} requests/s at most")
+        try:
+            swaps = _Swaps(publisher, generator, store, say)
+            kills = swaps.all(amount, server.pid)
+            histories = {model: store.history(servable(model), _ALL)[::-1] for model in WIDTH}
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}\n{server.log.read_text(errors='replace')[-5000:]}") from error
+        return Seen(generator.capacity, generator.end(), swaps.parts, swaps.published, histories, kills)
+
+
+def servable(model: str) -> str:
+    """What control calls it: its graph and its node."""
+    return f"{model}.model"
+
+
+class _Swaps:
+    def __init__(self, publisher: Publisher, generator: Generator, store: StateStore, say: Say) -> None:
+        self.parts: list[Part] = []
+        self.published: dict[str, dict[int, float]] = {model: {1: 0.0} for model in WIDTH}
+        self._publisher, self._generator, self._store, self._say = publisher, generator, store, say
+        self._last = dict.fromkeys(WIDTH, 1)
+        self._kills: list[float] = []
+
+    def all(self, amount: Amount, server: int) -> list[float]:
+        """Every part, one after the other; gives when control was killed."""
+        with self._part(CALM):
+            time.sleep(amount.calm_s)
+        for model, count in amount.alone.items():
+            with self._part(ALONE + model):
+                self._swap(model, count, broken=False)
+        with self._part(SWAPS), Kills(server, KILL_EVERY_S) as kills, ThreadPoolExecutor(len(WIDTH)) as pool:
+            self._kills = kills.at
+            for done in [pool.submit(self._swap, model, count, True) for model, count in amount.swaps.items()]:
+                done.result()
+        return self._kills
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        self._say(f"{name} …")
+        before, began = dict(self._last), time.time()
+        yield
+        new = [(m, number) for m in WIDTH for number in range(before[m] + 1, self._last[m] + 1)]
+        working = {m: sum(model == m and number in self.published[m] for model, number in new) for m in WIDTH}
+        broken = len(new) - sum(working.values())
+        self.parts.append(Part(name, began, time.time(), working, broken, len(self._kills)))
+
+    def _swap(self, model: str, count: int, broken: bool) -> None:
+        """Publish one version after another, each when the one before has answered, or has failed."""
+        left = count
+        while left:
+            self._last[model] = number = self._last[model] + 1
+            if broken and number % BROKEN_EVERY == 0:
+                self._publisher.publish(model, number, broken=True)
+                self._wait_failed(model, number)
+            else:
+                self.published[model][number] = self._publisher.publish(model, number)
+                self._generator.wait(model, number)
+                left -= 1
+
+    def _wait_failed(self, model: str, number: int) -> None:
+        deadline = time.monotonic() + _FAIL_S
+        while not any(
+            change.key.number == number and change.after is Phase.FAILED
+            for change in self._store.history(servable(model), 20)
+        ):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{model}: version {number} is broken, but has not failed after {_FAIL_S} s")
+            time.sleep(0.5)
