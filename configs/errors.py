@@ -75,6 +75,20 @@ class NotFound(RequestError):
     grpc_code = "NOT_FOUND"
 
 
+class Unauthorized(RequestError):
+    """The caller may not do this: it has no token, or a wrong one."""
+
+    http_status = 401
+    grpc_code = "UNAUTHENTICATED"
+
+
+class Refused(RequestError):
+    """The request is in order, but does not go with how things are now."""
+
+    http_status = 409
+    grpc_code = "FAILED_PRECONDITION"
+
+
 class Unsupported(MillraceError):
     """A part of a protocol that this server does not implement."""
 

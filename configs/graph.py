@@ -12,7 +12,7 @@ from configs.versions import Number, Versions
 
 NODE_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 GRAPH_NAME = r"^[a-zA-Z][a-zA-Z0-9_-]*$"
-RESERVED_NAMES = ("docs", "v2")
+RESERVED_NAMES = ("admin", "docs", "v2")
 """Names that are paths of the server itself, where a graph would hide them; GRAPH_NAME keeps out the others."""
 
 NodeName = Annotated[str, Field(pattern=NODE_NAME)]

@@ -12,13 +12,16 @@ import ray
 from ray import serve
 from sqlalchemy import URL
 
-from configs.errors import ConfigError, ModelError, Unavailable
+from configs.errors import ConfigError, MillraceError, ModelError, Unavailable
 from configs.log import LOGGER
 from deployments.catalogue import Catalogue
 from deployments.gateways import Gateways
 from deployments.hands import Hands
+from deployments.operations import Answer, Operation
+from deployments.operators import Operator
 from deployments.orders import Orders, Report
 from deployments.stages import Stages
+from deployments.version_metrics import VersionMetrics
 from rollouts.keeper import Keeper
 from rollouts.life import IN_MEMORY, WARM, Key, Life
 from rollouts.policy import Wish, wanted
@@ -59,6 +62,9 @@ class Control:
         self._published: dict[str, Collection[Key]] = {}
         self._told: set[str] = set()
         self._store = await _opened(state_url or default_state_url(root, context.app_name))
+        wake = self._gateways.changed.set
+        self._operator = await asyncio.to_thread(Operator, self._store, self._policies, root, wake)
+        self._metrics = await asyncio.to_thread(VersionMetrics, self._store)
         self._keeper: Keeper | None = None
         self._leader = 0
         # At once, so that a control that was restarted need not be asked first.
@@ -76,6 +82,10 @@ class Control:
     async def tell(self, report: Report) -> None:
         """What a gateway does, as soon as that changes."""
         await self._gateways.heard(report)
+
+    async def operate(self, token: str, asked: Operation) -> Answer | MillraceError:
+        """What an operator asks for. Errors are returned: raised, Ray would wrap them."""
+        return await self._operator.answer(token, asked, self._gateways.acknowledged)
 
     async def check_health(self) -> None:
         """Called by Serve on the event loop: an answer proves that the loop runs."""
@@ -108,6 +118,7 @@ class Control:
         self._hands.current = frozenset((await asyncio.to_thread(self._store.routes)).versions.values())
         again = await self._keeper.reconcile(self._policies, self._published)
         await self._publish()
+        await asyncio.to_thread(self._metrics.export)
         return again
 
     async def _begin(self) -> None:

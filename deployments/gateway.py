@@ -15,6 +15,7 @@ from configs.errors import MillraceError
 from configs.log import LOGGER
 from configs.serve import AppArgs
 from configs.tensors import Rows, Signature
+from deployments.admin import Admin
 from deployments.answering import Answering, Stopwatch
 from deployments.catalogue import Catalogue, inline_nodes
 from deployments.clients import Clients
@@ -68,6 +69,7 @@ class Gateway(GrpcDoor):
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes
         self._routers = import_routers(args.routers, services)
+        self._admin = Admin(control, catalogue.served)
         self._versions.services = services
         self._follower.serve()
 
@@ -87,7 +89,7 @@ class Gateway(GrpcDoor):
 
     async def __serve_build_asgi_app__(self) -> HttpDoor:
         """What Serve runs for HTTP requests."""
-        return HttpDoor(self.answering, *self.server, self._max_request_bytes, self._routers)
+        return HttpDoor(self.answering, *self.server, self._max_request_bytes, self._routers, self._admin)
 
     async def infer(
         self,

@@ -13,8 +13,10 @@ from fastapi import APIRouter
 
 from configs.errors import MethodNotAllowed, MillraceError, NotFound, TooLarge
 from configs.log import LOGGER
+from deployments.admin import Admin
 from deployments.answering import Answering, Stopwatch, internal_error
 from deployments.departures import UNWATCHED, ClientLeft, DepartureWatch
+from deployments.http_admin import admin_routes
 from deployments.http_messages import (
     PLAIN,
     PREDICT,
@@ -30,6 +32,7 @@ from deployments.http_predict import predict_routes
 from deployments.http_v2 import v2_routes
 from deployments.large import LARGE, off_loop
 from deployments.protocols import compression, repository
+from deployments.protocols.request import shown
 from deployments.routers import check_path, mounted
 
 logger = logging.getLogger(LOGGER)
@@ -52,6 +55,7 @@ class HttpDoor:
         server_version: Millrace's version.
         max_request_bytes: largest body that is read, compressed and not.
         routers: the user's own, by their names. Raises ConfigError if one has a path of ours.
+        admin: asks control for operators; None: there is no admin API.
     """
 
     # Serve asks every ingress application for its routes on each request; with none it asks no further.
@@ -65,8 +69,10 @@ class HttpDoor:
         server_version: str,
         max_request_bytes: int,
         routers: Mapping[str, APIRouter] = MappingProxyType({}),
+        admin: Admin | None = None,
     ) -> None:
         self._answering = answering
+        self._servables = admin.servables if admin else ()
         self.max_request_bytes = max_request_bytes
         app = mounted(routers.values(), answering, self._no_route) if routers else None
         self._custom = cast("App | None", app)  # FastAPI's types are MutableMapping where ours are dict
@@ -74,8 +80,9 @@ class HttpDoor:
         for method, path, handler in chain(
             v2_routes(answering, server_name, server_version),
             predict_routes(answering),
-            docs_routes(answering, server_version, app.openapi() if app else {}),
+            docs_routes(answering, server_version, app.openapi() if app else {}, self._servables),
             plain_routes(answering),
+            admin_routes(admin) if admin else (),
         ):
             self._handlers.setdefault(path, {})[method] = handler
         for name, router in routers.items():
@@ -139,7 +146,7 @@ class HttpDoor:
         try:
             handler = self._find(scope)
             headers = dict(scope["headers"])
-            return handler, Request(headers, await self._body(headers, receive), _root(scope), arrived)
+            return handler, Request(headers, await self._body(headers, receive), _root(scope), arrived, _query(scope))
         except MillraceError as error:
             raise self._count(scope, error) from None
 
@@ -186,6 +193,9 @@ class HttpDoor:
                 self._answering.service(graph)
             case ["v2", "repository", "models", graph, "load"]:
                 repository.load(graph, self._answering.services, {})
+            case ["admin", "servables", servable, *_] if servable not in self._servables:
+                known = ", ".join(sorted(self._servables)) or "none"
+                raise NotFound(f"there is no servable {shown(servable)}; this server has {known}")
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         declared = headers.get(b"content-length", b"0")
@@ -223,6 +233,11 @@ class HttpDoor:
 def _root(scope: Scope) -> str:
     root: str = scope.get("root_path", "")
     return root.rstrip("/")
+
+
+def _query(scope: Scope) -> bytes:
+    query: bytes = scope.get("query_string", b"")
+    return query
 
 
 def _path(scope: Scope) -> str:

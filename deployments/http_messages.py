@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from configs.errors import MillraceError, Overloaded
+from configs.errors import MillraceError, Overloaded, Unauthorized
 from deployments.protocols.v2_json import error_body
 
 Headers = list[tuple[bytes, bytes]]
@@ -35,6 +35,8 @@ class Request:
     """The route prefix of the application; empty for `/`."""
     arrived: float = field(default_factory=time.monotonic)
     """When its head arrived, on `time.monotonic()`: a client's patience does not begin with the end of its body."""
+    query: bytes = b""
+    """What follows the `?`."""
 
 
 @dataclass(slots=True)
@@ -83,4 +85,6 @@ def error_response(error: MillraceError) -> Response:
     headers = [JSON]
     if isinstance(error, Overloaded):
         headers.append((b"retry-after", b"%d" % ceil(min(max(error.retry_after_s, 1), _LONGEST_RETRY_S))))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
     return Response(error_body(error.message), headers, error.http_status)

@@ -1,6 +1,6 @@
 """Plain JSON at `/<graph>`, and the pages that explain it: what people meet first."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -40,10 +40,12 @@ def plain_routes(answering: Answering) -> Iterator[Route]:
         yield Route("POST", f"/{service.name}", infer_handler(answering, service, PlainCodec(service)))
 
 
-def docs_routes(answering: Answering, server_version: str, custom: Mapping[str, Any]) -> Iterator[Route]:
+def docs_routes(
+    answering: Answering, server_version: str, custom: Mapping[str, Any], servables: Collection[str]
+) -> Iterator[Route]:
     """The OpenAPI document, which tells of the user's own routes too, its page, and the way there."""
     graphs = [(service.name, service.description, service.signature) for service in answering.services.values()]
-    paths = openapi.openapi_document(graphs, server_version, custom)
+    paths = openapi.openapi_document(graphs, server_version, custom, servables)
     page = openapi.docs_page("openapi.json").encode()
 
     async def described(request: Request) -> Response:

@@ -52,7 +52,7 @@ class Recorder:
         self._executors = executors
         self.statistics = Statistics(executors)
         self._noted = _Noted()
-        self._ray = {metric.name: _ray_metric(metric) for metric in names.ALL}
+        self._ray = {metric.name: ray_metric(metric) for metric in names.GATEWAY}
         self._task: asyncio.Task[None] | None = None
 
     def answered(self, graph: str, protocol: str, seconds: float, nodes: Collection[NodeTiming], rows: int) -> None:
@@ -126,7 +126,8 @@ class Recorder:
             await self.flush()
 
 
-def _ray_metric(metric: Metric) -> "metrics.Counter | metrics.Gauge | metrics.Histogram":
+def ray_metric(metric: Metric) -> "metrics.Counter | metrics.Gauge | metrics.Histogram":
+    """A metric as Ray exports it."""
     match metric.kind:
         case "counter":
             return metrics.Counter(metric.name, metric.description, tag_keys=metric.labels)

@@ -62,4 +62,18 @@ NODE_EVENTS = Metric(
 )
 WAITING = Metric("millrace_waiting_requests", "gauge", "Requests that wait for a busy node of the gateway.", ("graph",))
 
-ALL = (REQUESTS, LATENCY, ERRORS, NODE_QUEUE, NODE_COMPUTE, BATCH_ROWS, NODE_EVENTS, WAITING)
+VERSION_TRANSITIONS = Metric(
+    "millrace_version_transitions",
+    "counter",
+    "Versions that came into a phase of their life, as `failed` or `routed`.",
+    ("servable", "phase"),
+)
+ROUTED_VERSION = Metric(
+    "millrace_routed_version", "gauge", "Number of the version that has a servable's traffic.", ("servable",)
+)
+
+GATEWAY = (REQUESTS, LATENCY, ERRORS, NODE_QUEUE, NODE_COMPUTE, BATCH_ROWS, NODE_EVENTS, WAITING)
+"""Each gateway exports these."""
+CONTROL = (VERSION_TRANSITIONS, ROUTED_VERSION)
+"""Control exports these."""
+ALL = (*GATEWAY, *CONTROL)

@@ -97,7 +97,7 @@ def plan(lives: Sequence[Life], wish: Wish | None, seen: Seen, now: float) -> Pl
         now: seconds since 1970.
     """
     ranked = _ranked(lives, wish)
-    spare = [life for life in previous(lives) if life not in ranked][: wish.policy.keep] if wish else []
+    spare = _spare(lives, ranked, wish) if wish else []
     idle = [life for life in lives if life.key not in seen.busy]
     reroute = _reroute(lives, ranked, seen.up)
     if reroute:
@@ -116,6 +116,12 @@ def _ranked(lives: Sequence[Life], wish: Wish | None) -> list[Life]:
         return []
     best = wanted(lives, wish)
     return best + [life for life in lives if life.current and life not in best]
+
+
+def _spare(lives: Sequence[Life], ranked: Sequence[Life], wish: Wish) -> list[Life]:
+    """What is kept for a rollback."""
+    kept = [life for life in previous(lives) if life not in ranked and life.key.number not in wish.out]
+    return kept[: wish.policy.keep]
 
 
 def _reroute(lives: Sequence[Life], ranked: Sequence[Life], up: Set[Key]) -> Reroute | None:

@@ -22,11 +22,12 @@ def wanted(lives: Iterable[Life], wish: Wish) -> list[Life]:
     """The versions that should be up, in the order in which they should have the traffic: the best one first.
 
     A version whose last try failed takes nobody's place: `latest: 1` wants it and the next one that works.
-    A pinned number that is neither published nor in memory gives none.
+    A pin on a number that is neither published nor in memory holds nobody up: then the policy says what is wanted.
     """
     order = sorted(lives, key=lambda life: (life.key.number, life.published, life.revision), reverse=True)
-    if wish.pin is not None:
-        return [life for life in order if life.key.number == wish.pin and _to_be_had(life)][:1]
+    pinned = [life for life in order if life.key.number == wish.pin and _to_be_had(life)]
+    if pinned:
+        return pinned[:1]
     published = [life for life in order if life.published and life.key.number not in wish.out]
     if wish.policy.only:
         return [life for life in published if life.key.number in wish.policy.only]

@@ -124,18 +124,28 @@ class StateStore:
 
     def history(self, servable: str, limit: int = 100) -> list[Transition]:
         """What happened to a servable's versions, the last first."""
-        query = (
-            select(TransitionRow, VersionRow)
-            .join(VersionRow, TransitionRow.version_id == VersionRow.id)
-            .where(*_of(servable))
-            .order_by(TransitionRow.id.desc())
-            .limit(limit)
+        query = _TRANSITIONS.where(*_of(servable)).order_by(TransitionRow.id.desc()).limit(limit)
+        with self._transaction() as session:
+            return [_told(of, row) for of, row in session.execute(query)]
+
+    def changed_at(self) -> dict[Key, float]:
+        """When each version came into its phase, in seconds since 1970."""
+        last = select(VersionRow, func.max(TransitionRow.at)).join(
+            TransitionRow, TransitionRow.version_id == VersionRow.id
         )
         with self._transaction() as session:
-            return [
-                Transition(_key(row), of.at, Phase(of.before) if of.before else None, Phase(of.after), of.reason)
-                for of, row in session.execute(query)
-            ]
+            return {_key(row): at for row, at in session.execute(last.group_by(VersionRow.id))}
+
+    def transitions_after(self, last: int) -> tuple[int, list[Transition]]:
+        """What happened to all versions after the transition with this number, and the number of the last one."""
+        with self._transaction() as session:
+            rows = session.execute(_TRANSITIONS.where(TransitionRow.id > last).order_by(TransitionRow.id)).all()
+            return (rows[-1][0].id if rows else last), [_told(of, row) for of, row in rows]
+
+    def last_transition(self) -> int:
+        """The number of the last transition; 0 if there is none."""
+        with self._transaction() as session:
+            return session.scalar(select(func.max(TransitionRow.id))) or 0
 
     def pins(self) -> dict[str, int]:
         """Servable → the version that somebody gave the traffic to."""
@@ -206,6 +216,13 @@ class StateStore:
         except DBAPIError as error:
             where = self._engine.url.render_as_string(hide_password=True)
             raise Unavailable(f"the state in {where} cannot be used: {error.orig}; it is tried again") from error
+
+
+_TRANSITIONS = select(TransitionRow, VersionRow).join(VersionRow, TransitionRow.version_id == VersionRow.id)
+
+
+def _told(of: TransitionRow, row: VersionRow) -> Transition:
+    return Transition(_key(row), of.at, Phase(of.before) if of.before else None, Phase(of.after), of.reason)
 
 
 def _key(row: VersionRow) -> Key:

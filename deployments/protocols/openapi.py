@@ -1,12 +1,13 @@
 """The OpenAPI 3.1 document of the served graphs, with their real inputs, and the page that shows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from fastapi.openapi.docs import get_swagger_ui_html
 
 from configs.tensors import Datatype, Signature
+from deployments.protocols.openapi_admin import SECURITY, admin_paths, admin_schemas
 from deployments.protocols.openapi_schemas import (
     Schema,
     example_row,
@@ -71,19 +72,24 @@ _SCHEMAS = {
         "Model": _MODEL,
         "Tensor": _TENSOR,
         "Statistics": _STATISTICS,
+        **admin_schemas(),
     }.items()
 }
 
 
 def openapi_document(
-    graphs: Sequence[tuple[str, str, Signature]], server_version: str, custom: Mapping[str, Any] = MappingProxyType({})
+    graphs: Sequence[tuple[str, str, Signature]],
+    server_version: str,
+    custom: Mapping[str, Any] = MappingProxyType({}),
+    servables: Collection[str] = (),
 ) -> dict[str, Any]:
     """The OpenAPI 3.1 document for graphs given as (name, description, known signature).
 
     Per graph: `POST /{graph}` in plain JSON (for BYTES inputs also files), the Open Inference Protocol with Triton's
     generate, `:predict`, and what each says of the graph; for the server: health, metadata, statistics. Each request
     has an example that works, taken from `TensorSpec.example` or made of zeros within the declared range, unless a
-    row has more than 1024 elements. `custom` is the document of the user's own routes.
+    row has more than 1024 elements. `custom` is the document of the user's own routes; `servables` are those that the
+    admin API steers.
     """
     paths: dict[str, Any] = {
         "/v2": {"get": _get("Server metadata", "Server", "server")},
@@ -96,12 +102,18 @@ def openapi_document(
     }
     for name, description, signature in graphs:
         paths |= _graph_paths(name, description, signature)
+    if servables:
+        paths |= admin_paths(servables, _wrong("What is wrong, and how to put it right"), _ref)
     components = custom.get("components", {})
     return {
         "openapi": "3.1.0",
         "info": {"title": "Millrace", "version": server_version},
         "paths": paths | custom.get("paths", {}),
-        "components": {**components, "schemas": components.get("schemas", {}) | _SCHEMAS},
+        "components": {
+            **components,
+            "schemas": components.get("schemas", {}) | _SCHEMAS,
+            "securitySchemes": components.get("securitySchemes", {}) | SECURITY,
+        },
     }
 
 
@@ -176,5 +188,8 @@ def _responses(content: Schema | None) -> Schema:
     good: Schema = {"description": "OK"}
     if content is not None:
         good["content"] = content
-    bad = {"application/json": {"schema": _ref("Error")}}
-    return {"200": good, "default": {"description": "What is wrong, and how to put it right", "content": bad}}
+    return {"200": good, "default": _wrong("What is wrong, and how to put it right")}
+
+
+def _wrong(description: str) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": _ref("Error")}}}

@@ -36,7 +36,7 @@ class Metrics:
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     metrics = Metrics()
-    monkeypatch.setattr(recorder, "_ray_metric", metrics.of)
+    monkeypatch.setattr(recorder, "ray_metric", metrics.of)
     monkeypatch.setattr(recorder, "FLUSH_PERIOD_S", 0.001)
     return metrics
 

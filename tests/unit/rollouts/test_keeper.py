@@ -117,6 +117,28 @@ async def test_a_rollback_to_a_kept_version_loads_nothing(world: World) -> None:
     assert world.routed() == 3
 
 
+async def test_what_is_taken_out_is_not_kept_for_a_rollback(world: World) -> None:
+    world.policies = {SERVABLE: Versions(keep=2)}
+    for number in (1, 2, 3):
+        world.offered.add(key(number))
+        await world.settle()
+    assert set(world.memory) == {key(1), key(2), key(3)}
+    world.store.take_out(SERVABLE, 2)
+    await world.settle()
+    assert (world.routed(), set(world.memory)) == (3, {key(1), key(3)})
+
+
+async def test_what_waits_to_be_tried_again_is_taken_out_for_good(world: World) -> None:
+    world.offered = {key(1), key(2)}
+    world.breaks[key(2)] = Verb.LOAD
+    await world.settle()
+    world.store.take_out(SERVABLE, 2)
+    await world.settle()
+    del world.breaks[key(2)]
+    await world.settle()
+    assert (world.routed(), set(world.memory)) == (1, {key(1)})
+
+
 async def test_what_serves_goes_on_when_its_source_has_nothing_left_or_is_away(world: World) -> None:
     world.offered = {key(1)}
     await world.settle()

@@ -42,7 +42,11 @@ def test_what_its_source_no_longer_has_is_not_wanted() -> None:
 
 def test_a_pin_outdoes_the_policy() -> None:
     assert [life.key.number for life in wanted(LIVES, Wish(Versions(only=[10]), pin=2))] == [2]
-    assert wanted(LIVES, Wish(pin=4)) == []
+
+
+def test_a_pin_on_what_is_gone_holds_nobody_up() -> None:
+    gone = Life(key(4), Phase.UNLOADED, revision=5, published=False)
+    assert [life.key.number for life in wanted([*LIVES, gone], Wish(pin=4))] == [10]
 
 
 def test_of_a_number_that_is_published_again_the_new_content_is_pinned() -> None:

@@ -1,0 +1,81 @@
+"""The admin API over HTTP, below `/admin`: operators see versions, and load, roll back and unload them."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from configs.errors import InvalidInput
+from deployments.admin import Admin
+from deployments.http_messages import Handler, Request, Response, Route
+from deployments.operations import Action, Operation
+from deployments.protocols.arrays import parse_object
+from deployments.protocols.request import shown
+
+PREFIX = "/admin/servables"
+MOST_HISTORY = 1000
+_LARGEST = 2**63 - 1
+
+
+def admin_routes(admin: Admin) -> Iterator[Route]:
+    """Every route below `/admin`."""
+    yield Route("GET", PREFIX, _lists(admin))
+    for name in admin.servables:
+        yield Route("GET", f"{PREFIX}/{name}", _lists(admin, name))
+        yield Route("GET", f"{PREFIX}/{name}/history", _history(admin, name))
+        for action in (Action.LOAD, Action.ROLLBACK, Action.UNLOAD):
+            yield Route("POST", f"{PREFIX}/{name}/{action}", _changes(admin, name, action))
+
+
+def _lists(admin: Admin, name: str = "") -> Handler:
+    async def handler(request: Request) -> Response:
+        answer = await admin.ask(_authorization(request), Operation(Action.LIST, name))
+        return Response(orjson.dumps(answer[0] if name else {"servables": answer}))
+
+    return handler
+
+
+def _history(admin: Admin, name: str) -> Handler:
+    async def handler(request: Request) -> Response:
+        operation = Operation(Action.HISTORY, name, limit=_limit(request.query))
+        return Response(orjson.dumps({"history": await admin.ask(_authorization(request), operation)}))
+
+    return handler
+
+
+def _changes(admin: Admin, name: str, action: Action) -> Handler:
+    async def handler(request: Request) -> Response:
+        operation = Operation(action, name, _version(request.body, action))
+        return Response(orjson.dumps((await admin.ask(_authorization(request), operation))[0]))
+
+    return handler
+
+
+def _authorization(request: Request) -> str:
+    return request.headers.get(b"authorization", b"").decode("latin-1")
+
+
+def _version(body: bytes, action: Action) -> int | None:
+    """The version that a body names. Raises InvalidInput for one that is not of this action."""
+    takes = {Action.LOAD: 'nothing, or `{"version": 3}`', Action.UNLOAD: '`{"version": 3}`'}.get(action, "nothing")
+    document = parse_object(body, f"an object: {action} takes {takes}") if body.strip() else {}
+    version: Any = document.pop("version", None) if action is not Action.ROLLBACK else None
+    if document:
+        raise InvalidInput(f"{action} does not take {', '.join(map(shown, document))}, but {takes}")
+    if version is None and action is Action.UNLOAD:
+        raise InvalidInput(f"unload takes {takes}; there is no version in the body")
+    if version is not None and (type(version) is not int or not 0 <= version <= _LARGEST):
+        raise InvalidInput(f"version is {shown(version)}; it must be a whole number from 0 to 2^63-1")
+    return version
+
+
+def _limit(query: bytes) -> int:
+    """How many entries a query asks for. Raises InvalidInput."""
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    limit = given.pop("limit", "100")
+    if given:
+        raise InvalidInput(f"a history does not take {', '.join(map(shown, given))}; it takes `limit`")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_HISTORY):
+        raise InvalidInput(f"limit is {shown(limit)}; it must be a whole number from 1 to {MOST_HISTORY}")
+    return int(limit)
