@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -61,22 +62,26 @@ def locate(document: Document, field: Sequence[str | int]) -> int:
     return 1
 
 
-def load_document(path: Path) -> Document:
+Texts = Mapping[Path, str]
+"""Contents that stand for those of files."""
+
+
+def load_document(path: Path, texts: Texts = MappingProxyType({})) -> Document:
     """Read a YAML file whose root is a mapping.
 
     Raises ConfigError if it is missing, a folder, larger than MAX_BYTES, not UTF-8, empty, not a mapping, not
     YAML, or if its aliases expand beyond MAX_NODES values or MAX_DEPTH levels.
     """
-    document = read_document(path)
+    document = read_document(path, texts)
     if isinstance(document, Problem):
         raise config_error([document])
     return document
 
 
-def read_document(path: Path) -> Document | Problem:
+def read_document(path: Path, texts: Texts = MappingProxyType({})) -> Document | Problem:
     """As `load_document`, but returns the problem instead of raising it."""
     try:
-        return _parse(path, _read(path))
+        return _parse(path, texts[path] if path in texts else _read(path))
     except _Unreadable as error:
         return error.problem
 

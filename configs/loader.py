@@ -1,11 +1,12 @@
 """Reads a graph's YAML file into a `GraphConfig`, and reports every mistake at once."""
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
-from configs.documents import Document, load_document, locate
+from configs.documents import Document, Texts, load_document, locate
 from configs.graph import GraphConfig
 from configs.problems import config_error
 from configs.translate import translate
@@ -13,12 +14,12 @@ from configs.translate import translate
 __all__ = ["Document", "graph_json_schema", "load_document", "load_graph", "locate", "parse_graph"]
 
 
-def load_graph(path: Path) -> GraphConfig:
+def load_graph(path: Path, texts: Texts = MappingProxyType({})) -> GraphConfig:
     """Read and validate a graph's YAML file. Graphs that it names (`graph: …`) and models are not opened.
 
     Raises ConfigError with one line for each problem: `file:line: field.path: what is wrong (value …); remedy`.
     """
-    return parse_graph(load_document(path))
+    return parse_graph(load_document(path, texts))
 
 
 def parse_graph(document: Document) -> GraphConfig:

@@ -111,6 +111,11 @@ class AppArgs(Frozen):
         None, description="Most that one client may have in flight; without it there is no such limit."
     )
     max_request_bytes: int = Field(64 << 20, ge=1, description="Largest request body in bytes; 64 MiB by default.")
+    graph_texts: dict[str, str] | None = Field(
+        None,
+        description="Path → content that stands for that of the file; from control, when it deploys the last good "
+        "configuration again.",
+    )
     name: str = Field("millrace", min_length=1, description="Server name in the metadata of the v2 protocol.")
     tracing: TracingArgs | None = Field(None, description="Where spans of requests go; without it there are none.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import ray
 from ray import serve
 from sqlalchemy import URL
 
-from configs.errors import ConfigError, MillraceError, ModelError, Unavailable
+from configs.errors import ConfigError, MillraceError, Unavailable
 from configs.log import LOGGER
-from deployments.catalogue import Catalogue
+from deployments.catalogue import Catalogue, Offer, Served
 from deployments.gateways import Gateways
 from deployments.hands import Hands
+from deployments.last_good import LastGood
 from deployments.operations import Answer, Operation
 from deployments.operators import Operator
 from deployments.orders import Orders, Report
@@ -31,6 +33,8 @@ logger = logging.getLogger(LOGGER)
 
 POLL_S = 2.0
 """About how often the sources are looked at; never all at the same time."""
+SOURCES_AT_ONCE = 16
+"""Sources that are looked at side by side."""
 TRY_AGAIN_S = 1.0
 """Pause after the state, or Serve's controller, was away."""
 WATCH_S = 5.0
@@ -47,10 +51,16 @@ class Control:
     Args:
         catalogue: the servables of the application's graphs.
         state_url: of the database with the state; None: the application's file in `root`.
+        texts: path → content of the graphs' files.
     """
 
     async def __init__(  # type: ignore[misc]
-        self, catalogue: Catalogue, state_url: str | None, root: Path, log_level: str = "INFO"
+        self,
+        catalogue: Catalogue,
+        state_url: str | None,
+        root: Path,
+        texts: Mapping[str, str],
+        log_level: str = "INFO",
     ) -> None:
         logger.setLevel(log_level)
         context, namespace = serve.get_replica_context(), ray.get_runtime_context().namespace
@@ -60,11 +70,14 @@ class Control:
         self._gateways = Gateways(catalogue.configuration, lambda name: _lives(name, namespace))
         self._hands = Hands(catalogue.served, self._stages, self._gateways)
         self._published: dict[str, Collection[Key]] = {}
+        self._said: dict[str, str] = {}
+        """Servable → what is wrong with its source, or with versions there."""
         self._told: set[str] = set()
         self._store = await _opened(state_url or default_state_url(root, context.app_name))
         wake = self._gateways.changed.set
         self._operator = await asyncio.to_thread(Operator, self._store, self._policies, root, wake)
         self._metrics = await asyncio.to_thread(VersionMetrics, self._store)
+        self._last_good = LastGood(self._store, self._stages.call, context.app_name, texts)
         self._keeper: Keeper | None = None
         self._leader = 0
         # At once, so that a control that was restarted need not be asked first.
@@ -114,10 +127,11 @@ class Control:
             await self._keeper.close()  # a control with a newer configuration has begun
             return float("inf")
         await self._gateways.forget_the_dead()
-        await asyncio.to_thread(self._look_at_sources)
-        self._hands.current = frozenset((await asyncio.to_thread(self._store.routes)).versions.values())
+        routes = (await asyncio.to_thread(self._store.routes)).versions
+        await asyncio.to_thread(self._look_at_sources, routes)
+        self._hands.current = frozenset(routes.values())
         again = await self._keeper.reconcile(self._policies, self._published)
-        await self._publish()
+        await self._last_good.look(complete=await self._publish())
         await asyncio.to_thread(self._metrics.export)
         return again
 
@@ -138,30 +152,45 @@ class Control:
             async with asyncio.timeout(GATHER_S):
                 await self._gateways.all_heard()
 
-    async def _publish(self) -> None:
+    async def _publish(self) -> bool:
+        """Give the gateways the routes as they are. Whether every servable has one."""
         routes = await asyncio.to_thread(self._store.routes)
         lives = await asyncio.to_thread(self._store.lives)
         wishes = await asyncio.to_thread(self._store.wishes, self._policies)
         versions = self._ours(routes)
         waiting = {name: wish for name, wish in wishes.items() if name not in versions}
-        hopeless = [why for name, wish in waiting.items() if (why := _hopeless(name, lives.get(name, []), wish))]
-        await self._gateways.publish(routes.revision, versions, "; ".join(hopeless))
+        hopeless = [_hopeless(name, lives.get(name, []), wish, self._said[name]) for name, wish in waiting.items()]
+        await self._gateways.publish(routes.revision, versions, "; ".join(filter(None, hopeless)))
+        return not waiting
 
     def _ours(self, routes: Routes) -> dict[str, Key]:
         return {name: key for name, key in routes.versions.items() if name in self._catalogue.served}
 
-    def _look_at_sources(self) -> None:
+    def _look_at_sources(self, routes: Mapping[str, Key]) -> None:
         now = time.time()
-        for name, served in self._catalogue.served.items():
-            try:
-                self._published[name], said = served.published(now)
-            except ModelError as error:
+        served = self._catalogue.served
+        # Side by side: one that is slow, or away, holds up no other.
+        with ThreadPoolExecutor(max(1, min(SOURCES_AT_ONCE, len(served)))) as pool:
+            offers = dict(zip(served, pool.map(lambda each: _offer(each, now), served.values()), strict=True))
+        for name, offer in offers.items():
+            if isinstance(offer, MillraceError):
                 self._published.pop(name, None)
-                said = [error.message]
+                said: Collection[str] = [offer.message]
+            else:
+                self._published[name], said = offer.keys, offer.said
+            self._said[name] = "; ".join(said)
+            aliases = None if isinstance(offer, MillraceError) else offer.aliases
+            self._policies[name] = served[name].policy_now(aliases, self._named(name, routes))
             for text in said:
                 if text not in self._told:
                     logger.warning("%s: %s", name, text)
             self._told.update(said)
+
+    def _named(self, name: str, routes: Mapping[str, Key]) -> int | None:
+        """The version that the alias of a servable's policy named last; before it was seen, what has the traffic."""
+        if only := self._policies[name].only:
+            return only[0]
+        return routes[name].number if name in routes else None
 
     async def _wait(self, until: float) -> None:
         """Until there may be something to do."""
@@ -202,6 +231,13 @@ async def _opened(url: str) -> StateStore:
     return await asyncio.to_thread(StateStore, url)
 
 
+def _offer(served: Served, now: float) -> Offer | MillraceError:
+    try:
+        return served.published(now)
+    except MillraceError as error:  # also of a library that is not installed
+        return error
+
+
 def _lives(actor: str, namespace: str) -> bool:
     try:
         ray.get_actor(actor, namespace)
@@ -210,11 +246,15 @@ def _lives(actor: str, namespace: str) -> bool:
     return True
 
 
-def _hopeless(servable: str, lives: Collection[Life], wish: Wish) -> str:
-    """Why no version of a servable is to be expected soon; empty if one is."""
+def _hopeless(servable: str, lives: Collection[Life], wish: Wish, said: str) -> str:
+    """Why no version of a servable is to be expected soon; empty if one is.
+
+    Args:
+        said: of its source.
+    """
     best = wanted(lives, wish)
     if not best:
-        return f"{servable}: there is no version that it could serve"
+        return f"{servable}: there is no version that it could serve{said and f' ({said})'}"
     if any(life.phase in WARM or not life.failures for life in best):
         return ""
     return best[0].reason

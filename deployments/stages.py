@@ -51,14 +51,14 @@ class Stages:
         gateway = owner.deployments.get("gateway") if owner is not None else None
         return there, gateway.replica_states.get(ReplicaState.RUNNING, 0) if gateway is not None else 0
 
-    async def deploy(self, spec: StageSpec, key: Key) -> None:
-        """Bring the stage of a version up, unless it is."""
+    async def deploy(self, spec: StageSpec, key: Key, content: str = "") -> None:
+        """Bring the stage of a version, with this content if it is fetched, up, unless it is."""
         name = application_of(self._owner, key)
         async with self._changing:
             overview = await self._when_not_deleting(name)
             if overview is None or overview.status not in _WORKING:
                 logger.info("deploying stage %s", name)
-                await self._call(_run, spec, key, name)
+                await self.call(_run, spec, key, content, name)
 
     async def wait(self, key: Key) -> None:
         """Until the stage runs, however long that takes: a cluster may have to grow first. The log says what lacks.
@@ -85,7 +85,7 @@ class Stages:
         name = application_of(self._owner, key)
         async with self._changing:
             if name in await self._overviews():
-                await self._call(_delete, name)
+                await self.call(_delete, name)
         while name in await self._overviews():  # noqa: ASYNC110  Serve tells nobody
             await asyncio.sleep(POLL_S)
 
@@ -97,7 +97,7 @@ class Stages:
             return
         for name in overviews:
             if version_of(self._owner, name) is not None:
-                await self._call(_delete, name)
+                await self.call(_delete, name)
 
     async def _when_not_deleting(self, name: str) -> ApplicationStatusOverview | None:
         while True:
@@ -107,10 +107,11 @@ class Stages:
             await asyncio.sleep(POLL_S)
 
     async def _overviews(self) -> Overviews:
-        applications: Overviews = (await self._call(serve.status)).applications
+        applications: Overviews = (await self.call(serve.status)).applications
         return applications
 
-    async def _call(self, function: Callable[..., Any], *arguments: object) -> Any:
+    async def call(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """What a function of Serve's gives, called in the one thread for them."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
 
@@ -119,8 +120,8 @@ def _why(overview: ApplicationStatusOverview) -> str:
     return reason([overview.message, *(deployment.message for deployment in overview.deployments.values())])
 
 
-def _run(spec: StageSpec, key: Key, name: str) -> None:
-    target = RunTarget(stage_application(spec, key.number), name, route_prefix=None)
+def _run(spec: StageSpec, key: Key, content: str, name: str) -> None:
+    target = RunTarget(stage_application(spec, key.number, content), name, route_prefix=None)
     serve.run_many([target], wait_for_applications_running=False)
 
 

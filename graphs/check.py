@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from configs.documents import Document, load_document
+from configs.documents import Document, Texts, load_document
 from configs.errors import ConfigError, ModelError
 from configs.graph import CallNode, EnsembleNode, GraphConfig, ModelNode, NodeBase, SwitchNode
 from configs.loader import load_graph, parse_graph
@@ -16,7 +17,7 @@ from graphs.order import topological
 from graphs.policies import constant_row
 from graphs.sequences import STATES
 from graphs.typing import TypedGraph, infer
-from servables.store import find_version
+from servables.sources.named import is_remote, source_of
 
 
 @dataclass(frozen=True)
@@ -28,26 +29,33 @@ class CheckedGraph:
     """The folder that relative paths of models and sub-graphs start from."""
 
 
-def check_file(path: Path, root: Path, profile: str = "") -> CheckedGraph:
+def check_file(path: Path, root: Path, profile: str = "", texts: Texts = MappingProxyType({})) -> CheckedGraph:
     """Load and check a graph's YAML file. Raises ConfigError that lists every problem, with lines."""
-    document = load_document(path)
-    return check_graph(parse_graph(document), root, document, profile)
+    document = load_document(path, texts)
+    return check_graph(parse_graph(document), root, document, profile, texts)
 
 
-def check_graph(config: GraphConfig, root: Path, document: Document | None = None, profile: str = "") -> CheckedGraph:
+def check_graph(
+    config: GraphConfig,
+    root: Path,
+    document: Document | None = None,
+    profile: str = "",
+    texts: Texts = MappingProxyType({}),
+) -> CheckedGraph:
     """Check a graph.
 
     Args:
         root: the folder that relative paths of models and sub-graphs start from.
         document: where the graph was read from, for line numbers.
         profile: placement profile, of this graph and its sub-graphs; one that a graph does not have changes nothing.
+        texts: contents that stand for those of files.
 
     Raises:
         ConfigError: lists every problem found.
     """
     document = document or Document(Path(f"<graph {config.name}>"), {}, {})
     try:
-        flat = flatten(config.with_profile(profile), lambda path: load_graph(root / path).with_profile(profile))
+        flat = flatten(config.with_profile(profile), lambda path: load_graph(root / path, texts).with_profile(profile))
     except ConfigError as error:
         raise config_error([document.problem(("nodes",), error.message)]) from None
     problems = [*_structure(flat, document), *_code(flat, document), *_models(flat, document, root)]
@@ -232,6 +240,8 @@ def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem
         if not isinstance(node.config, ModelNode | EnsembleNode) or node.config.model is None:
             continue
         try:
-            find_version(root / node.config.model, node.config.version)
+            source = source_of(node.config.model, root)
+            if not is_remote(node.config.model):  # one that is away now need not be away when it is served
+                source.local(node.config.version)
         except ModelError as error:
             yield document.problem(place_of(node.name, "model"), error.message)

@@ -15,7 +15,7 @@ from ray.exceptions import ActorDiedError
 from configs.errors import ModelError
 from configs.graph import GraphConfig
 from configs.serve import AppArgs
-from deployments import control, follower, gateways, stages
+from deployments import control, follower, gateways, last_good, stages
 from deployments.catalogue import Catalogue, catalogue
 from deployments.control import Control, default_state_url
 from deployments.follower import Follower
@@ -115,7 +115,7 @@ class World:
 
     async def start_control(self, of: Catalogue | None = None) -> None:
         fresh = Collected.__new__(Collected)  # as Serve does: `__init__` is a coroutine
-        await fresh.__init__(of or self.catalogue, None, self.root)  # type: ignore[misc]
+        await fresh.__init__(of or self.catalogue, None, self.root, {})  # type: ignore[misc]
         self.control = fresh
 
     async def kill_control(self) -> None:
@@ -125,7 +125,7 @@ class World:
 
     async def start_gateway(self, name: str, of: Catalogue | None = None) -> Gateway:
         self.gateways[name] = gateway = Gateway(self, name, of or self.catalogue)
-        await asyncio.wait_for(gateway.start(), 20)
+        await asyncio.wait_for(gateway.start(), 60)
         self.serve.gateways = len(self.gateways)
         return gateway
 
@@ -161,6 +161,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "AGAIN_S", 0.01)
     monkeypatch.setattr(gateways, "SILENT_S", 0.2)
     monkeypatch.setattr(gateways, "OTHERS_S", 0.01)
+    monkeypatch.setattr(last_good, "_deployed", lambda name: None)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(namespace="serve"))
 
 
@@ -174,7 +175,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
