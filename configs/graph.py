@@ -113,9 +113,13 @@ class CallNode(_OneReferenceEach):
 
 
 class ModelNode(_OneReferenceEach):
-    """A model: `model: models/<name>`, the folder that holds its numbered versions."""
+    """A model: `model: models/<name>`, the folder that holds its numbered versions, or where else they come from."""
 
-    model: str = Field(min_length=1, description="Folder of the model, `models/<name>`; versions lie inside it.")
+    model: str = Field(
+        min_length=1,
+        description="Folder of the model, `models/<name>`; versions lie inside it. Or a URL of such a folder "
+        "(`s3://bucket/models/<name>`), or `mlflow:<registered model>`.",
+    )
     version: Number | None = Field(None, description="A fixed version instead of the newest.")
     versions: Versions | None = Field(None, description="Which versions are in; without it the newest that works.")
     format: str | None = Field(

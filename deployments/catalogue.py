@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from configs.errors import ModelError
 from configs.graph import EnsembleNode, ModelNode, NodeBase
 from configs.serve import AppArgs
 from configs.versions import Versions
@@ -12,8 +13,19 @@ from deployments.stage import DIGEST_LENGTH, StageSpec
 from graphs.flat import FlatGraph, FlatNode
 from graphs.plan import is_placed
 from rollouts.life import Key
-from servables.store import Found, scan
-from servables.versions import State
+from servables.sources.base import CONTENT_LENGTH, Source
+from servables.sources.named import source_of
+from servables.versions import verify
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What there is of a servable."""
+
+    keys: frozenset[Key]
+    said: Collection[str] = ()
+    """Of the versions that do not count."""
+    aliases: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,35 +52,70 @@ class Served:
         return getattr(self.node.config, "versions", None) or Versions()  # type: ignore[call-arg]
 
     @property
-    def folder(self) -> Path | None:
-        """Where its versions lie; None for code."""
+    def source(self) -> Source | None:
+        """Where its versions come from; None for code. Raises ModelError: the node's text names no source."""
         model = model_of(self.node.config)
-        return None if model is None else self.root / model
+        return None if model is None else source_of(model, self.root)
 
-    def published(self, now: float) -> tuple[frozenset[Key], list[str]]:
-        """Its whole versions, and what is to be said of the others. Reads names, sizes and times of files.
+    def policy_now(self, aliases: Mapping[str, int] | None, before: int | None) -> Versions:
+        """As `policy`, with the number that an alias names; while that is not known, the one of before.
+
+        Args:
+            aliases: of its source; None while it cannot be read.
+            before: the version that the alias named last, or that has the traffic; None if there is none.
+        """
+        policy = self.policy
+        number = before if policy.alias is None or aliases is None else aliases.get(policy.alias, before)
+        if policy.alias is None or number is None:
+            return policy
+        return Versions(only=[number], keep=policy.keep)  # type: ignore[call-arg]
+
+    def published(self, now: float) -> Offer:
+        """Its whole versions, and what is to be said of the others.
 
         Args:
             now: seconds since 1970.
 
         Raises:
-            ModelError: its folder cannot be read.
+            ModelError: its source cannot be read.
         """
-        if self.folder is None:
-            return frozenset({self._key(0, "")}), []
-        found = scan(self.folder, now)
-        keys = {self._key(each.number, each.judgement.fingerprint) for each in found if self._counts(each)}
-        return frozenset(keys), [each.judgement.reason for each in found if each.judgement.state is State.BROKEN]
+        if self.source is None:
+            return Offer(frozenset({self._key(0, "")}))
+        found = self.source.published(now, self.policy.only or ())
+        said = list(found.notes)
+        if self.policy.alias is not None and self.policy.alias not in found.aliases:
+            said.append(f"no version has the alias {self.policy.alias!r}: what has the traffic keeps it")
+        keys = frozenset(self._key(number, fingerprint) for number, fingerprint in found.versions.items())
+        return Offer(keys, said, found.aliases)
 
-    def _counts(self, found: Found) -> bool:
-        state = found.judgement.state
-        named = found.number in (self.policy.only or ())
-        return found.number is not None and (state is State.WHOLE or (state is State.WAITING and named))
+    def content_of(self, key: Key) -> str:
+        """Which content of the version's number it is, for `Source.local`. Raises ModelError if there is none such."""
+        if self.stage is None or self.source is None:
+            return key.digest
+        return self.source.content_of(key.number, lambda content: self._key(key.number, content) == key)
 
-    def _key(self, number: int | None, fingerprint: str) -> Key:
-        assert number is not None
-        digest = fingerprint if self.stage is None else self.stage.digest(fingerprint)
-        return Key(self.name, number, digest[:DIGEST_LENGTH])
+    def fetch(self, key: Key) -> None:
+        """Have a version's files on this machine. Raises ModelError."""
+        if self.source is not None:
+            self.source.local(key.number, self.content_of(key)).release()
+
+    def verify(self, key: Key) -> None:
+        """Read a version's files and compare them with their digests. Raises ModelError."""
+        if self.source is None:
+            return
+        content = self.content_of(key)
+        version = self.source.local(key.number, content)
+        try:
+            verify(version.path)
+        except ModelError:
+            version.release()
+            self.source.forget(key.number, content)
+            raise
+        version.release()
+
+    def _key(self, number: int, fingerprint: str) -> Key:
+        content = fingerprint[:CONTENT_LENGTH]
+        return Key(self.name, number, content if self.stage is None else self.stage.digest(content)[:DIGEST_LENGTH])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from deployments.orders import Degree
 from deployments.stages import Stages
 from rollouts.life import Key
 from rollouts.plan import Verb
-from servables.versions import verify
 
 
 class Hands:
@@ -42,11 +41,11 @@ class Hands:
         elif served is None:
             raise ModelError("no graph has this node any more")
         elif verb in (Verb.FETCH, Verb.VERIFY):
-            await asyncio.to_thread(_look_at if verb is Verb.FETCH else _verify, served, key)
+            await asyncio.to_thread(served.fetch if verb is Verb.FETCH else served.verify, key)
         elif served.stage is None or verb is Verb.CHECK:
             await self._gateways.hold(key, _DEGREES[verb])
         elif verb is Verb.LOAD:
-            await self._stages.deploy(served.stage, key)
+            await self._stages.deploy(served.stage, key, await asyncio.to_thread(served.content_of, key))
         else:
             await self._stages.wait(key)
 
@@ -61,13 +60,3 @@ class Hands:
 
 
 _DEGREES = {Verb.LOAD: Degree.LOADED, Verb.WARM_UP: Degree.WARM, Verb.CHECK: Degree.READY}
-
-
-def _look_at(served: Served, key: Key) -> None:
-    if served.folder is not None and not (served.folder / str(key.number)).is_dir():
-        raise ModelError(f"{served.folder / str(key.number)} is gone")
-
-
-def _verify(served: Served, key: Key) -> None:
-    if served.folder is not None:
-        verify(served.folder / str(key.number))

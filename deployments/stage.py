@@ -104,8 +104,8 @@ class StageDescription:
 class Stage:
     """One node, loaded and warmed up in `__init__`. Reached by handle."""
 
-    def __init__(self, spec: StageSpec, number: int) -> None:
-        self._instance = load_instance(spec.node, spec.root, spec.load_options, number)
+    def __init__(self, spec: StageSpec, number: int, content: str = "") -> None:
+        self._instance = load_instance(spec.node, spec.root, spec.load_options, number, content)
         self._instance.warmup()
         self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
         sequences = spec.sequences
@@ -180,10 +180,14 @@ class _Front:
         """Called by Serve."""
 
 
-def stage_application(spec: StageSpec, number: int) -> serve.Application:
-    """The Serve application of a version of a placed node. Its deployment `STAGE` is the stage."""
+def stage_application(spec: StageSpec, number: int, content: str = "") -> serve.Application:
+    """The Serve application of a version of a placed node. Its deployment `STAGE` is the stage.
+
+    Args:
+        content: what the version must be, if it is fetched; see `servables.sources.base`.
+    """
     replicas = spec.node.config.replicas or Replicas()
     sticky = spec.sequences is not None and replicas.max > 1
     options = stage_options(replicas, spec.cpus, spec.gpus, sticky)
-    stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec, number)
+    stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec, number, content)
     return serve.deployment(_Front, name="front").options(**FRONT_OPTIONS).bind(stage) if sticky else stage

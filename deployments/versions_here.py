@@ -63,7 +63,7 @@ class VersionsHere:
             return await self._reach(served, key)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._pool, load_instance, served.node, served.root, self._options, key.number
+            self._pool, load_instance, served.node, served.root, self._options, key.number, key.digest
         )
 
     async def warm_up(self, version: Version) -> None:

@@ -1,6 +1,8 @@
 """Make a node ready to be called: import its callable, load its model, bind its ensemble."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,8 @@ from graphs.switches import case_codes, confidence
 from servables.base import LoadOptions, Servable
 from servables.load import load_servable
 from servables.samples import batch_sizes, repeated, warmup_rows
-from servables.store import find_version
+from servables.sources.base import Local
+from servables.sources.named import source_of
 
 
 def _nothing() -> None:
@@ -40,18 +43,21 @@ class Instance:
     """Output → dtype, as declared by the node; BYTES are absent, since several dtypes hold them."""
 
 
-def load_instance(node: FlatNode, root: Path, options: LoadOptions, number: int | None = None) -> Instance:
+def load_instance(
+    node: FlatNode, root: Path, options: LoadOptions, number: int | None = None, content: str = ""
+) -> Instance:
     """Load one node.
 
     Args:
         root: the folder that relative paths of models start from.
         number: the version to load; None: the one that the node's config says, or the newest.
+        content: what it must be, of a version that is fetched; see `servables.sources.base`.
 
     Raises:
         ConfigError, ModelError, MissingExtra: the message names the node, the reason and the remedy.
     """
     try:
-        instance = _load(node, root, options, number)
+        instance = _load(node, root, options, number, content)
     except MillraceError as error:
         raise type(error)(f"node {node.name}: {error.message}") from error
     declared = instance.signature.outputs or node.config.outputs or {}
@@ -67,14 +73,14 @@ def warm_up(instance: Instance) -> None:
         raise ModelError(f"node {instance.name}: warm-up failed: {type(error).__name__}: {error}") from error
 
 
-def _load(node: FlatNode, root: Path, options: LoadOptions, number: int | None) -> Instance:
+def _load(node: FlatNode, root: Path, options: LoadOptions, number: int | None, content: str) -> Instance:
     match node.config:
         case CallNode() as config:
             return _load_call(node, config)
         case ModelNode() as config:
-            return _load_model(node, config, root, options, number)
+            return _load_model(node, config, root, options, number, content)
         case EnsembleNode() as config:
-            return _load_ensemble(node, config, root, options, number)
+            return _load_ensemble(node, config, root, options, number, content)
         case SwitchNode() as config:
             return _load_switch(node, config)
     raise TypeError(f"no loader for {type(node.config).__name__}")
@@ -109,18 +115,41 @@ def _keywords(function: Callable[..., Any]) -> Callable[[Rows], Any]:
     return lambda rows: function(**rows)
 
 
-def _load_model(node: FlatNode, config: ModelNode, root: Path, options: LoadOptions, number: int | None) -> Instance:
-    version = find_version(root / config.model, config.version if number is None else number)
-    servable = load_servable(version.path, _trusting(options, config.trust), config.format)
-    _check_inputs(node, servable.signature)
-    return Instance(
-        node.name,
-        servable,
-        servable.signature,
-        str(version.number),
-        warmup=partial(_warm, servable, warmup_rows(version.path, servable.signature), node.batch.max_rows),
-        close=servable.close,
-    )
+def _load_model(
+    node: FlatNode, config: ModelNode, root: Path, options: LoadOptions, number: int | None, content: str
+) -> Instance:
+    with _version(config, root, number, content) as version:
+        servable = load_servable(version.path, _trusting(options, config.trust), config.format)
+        _check_inputs(node, servable.signature)
+        return Instance(
+            node.name,
+            servable,
+            servable.signature,
+            str(version.number),
+            warmup=partial(_warm, servable, warmup_rows(version.path, servable.signature), node.batch.max_rows),
+            close=partial(_close, servable, version),
+        )
+
+
+@contextmanager
+def _version(config: ModelNode | EnsembleNode, root: Path, number: int | None, content: str = "") -> Iterator[Local]:
+    """The files of the version to load. They may be removed if loading fails."""
+    assert config.model is not None
+    source = source_of(config.model, root)
+    rules = config.versions if isinstance(config, ModelNode) else None
+    if number is None and rules is not None and rules.alias is not None:
+        number = source.published(time.time()).number_of(rules.alias)
+    version = source.local(config.version if number is None else number, content)
+    try:
+        yield version
+    except BaseException:
+        version.release()
+        raise
+
+
+def _close(servable: Servable, version: Local) -> None:
+    servable.close()
+    version.release()
 
 
 def _check_inputs(node: FlatNode, signature: Signature) -> None:
@@ -138,11 +167,10 @@ def _warm(servable: Servable, rows: Rows | None, max_rows: int) -> None:
 
 
 def _load_ensemble(
-    node: FlatNode, config: EnsembleNode, root: Path, options: LoadOptions, number: int | None
+    node: FlatNode, config: EnsembleNode, root: Path, options: LoadOptions, number: int | None, content: str
 ) -> Instance:
     if config.ensemble == "stacking":
-        assert config.model is not None
-        return _load_stacking(node, config, root / config.model, options, number)
+        return _load_stacking(node, config, root, options, number, content)
     if ":" in config.ensemble:
         user = import_callable(config.ensemble)
         made = _construct(user, {}) if user.is_class else user.target
@@ -152,20 +180,21 @@ def _load_ensemble(
 
 
 def _load_stacking(
-    node: FlatNode, config: EnsembleNode, model: Path, options: LoadOptions, number: int | None
+    node: FlatNode, config: EnsembleNode, root: Path, options: LoadOptions, number: int | None, content: str
 ) -> Instance:
-    version = find_version(model, config.version if number is None else number)
-    servable = load_servable(version.path, _trusting(options, config.trust))
-    inputs = list(servable.signature.inputs or {})
-    if len(inputs) != 1:
-        raise ConfigError(f"stacking needs a model with one input; {model} has {', '.join(inputs) or 'none declared'}")
+    with _version(config, root, number, content) as version:
+        servable = load_servable(version.path, _trusting(options, config.trust))
+        inputs = list(servable.signature.inputs or {})
+        if len(inputs) != 1:
+            has = ", ".join(inputs) or "none declared"
+            raise ConfigError(f"stacking needs a model with one input; {config.model} has {has}")
 
-    def call(rows: Rows) -> Rows:
-        return servable({inputs[0]: combine("concat", list(rows.values()), None)["concat"]})
+        def call(rows: Rows) -> Rows:
+            return servable({inputs[0]: combine("concat", list(rows.values()), None)["concat"]})
 
-    signature = Signature(outputs=servable.signature.outputs)
-    warmup = partial(_warm, servable, warmup_rows(version.path, servable.signature), 1)
-    return Instance(node.name, call, signature, str(version.number), warmup, servable.close)
+        signature = Signature(outputs=servable.signature.outputs)
+        warmup = partial(_warm, servable, warmup_rows(version.path, servable.signature), 1)
+        return Instance(node.name, call, signature, str(version.number), warmup, partial(_close, servable, version))
 
 
 def _trusting(options: LoadOptions, trust: str | None) -> LoadOptions:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +52,16 @@ def read_digests(folder: Path) -> Digests | None:
     except (ValidationError, OSError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise ModelError(f"{path} is not a list of digests as `millrace models push` writes it: {why}") from error
+
+
+def digests_of(folder: Path, files: Iterable[str]) -> Digests:
+    """Read every file, by its path in the folder. Raises OSError."""
+    found = {}
+    for name in files:
+        with (folder / name).open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+            found[name] = FileDigest(size=content.tell(), sha256=sha256)
+    return Digests(files=found)
 
 
 def misfits(digests: Digests, files: Mapping[str, int]) -> Iterator[str]:

@@ -72,11 +72,12 @@ def artifact(found: Mapping[str, os.stat_result]) -> dict[str, int]:
     return {
         name: status.st_size
         for name, status in sorted(found.items())
-        if stat.S_ISREG(status.st_mode) and name != DIGESTS and not any(map(_aside, name.split("/")))
+        if stat.S_ISREG(status.st_mode) and name != DIGESTS and not any(map(is_aside, name.split("/")))
     }
 
 
-def _aside(part: str) -> bool:
+def is_aside(part: str) -> bool:
+    """Whether a file or folder of this name belongs to no version: hidden, or Python's cache."""
     return part.startswith(".") or part == "__pycache__"
 
 

@@ -64,9 +64,9 @@ def push_model(
         with workplace(model_dir) as folder:
             digests = _copy(sources, folder, progress)
             _check_same(source, digests, known)
-            _write(folder / DIGESTS, digests.model_dump_json(indent=1).encode())
+            write_file(folder / DIGESTS, digests.model_dump_json(indent=1).encode())
             found = _try(source, folder, format, options)
-            _sync_folders(folder)
+            sync_folders(folder)
             published = _publish(folder, model_dir, version)
         _sync(model_dir)
         _sync(root)
@@ -173,14 +173,16 @@ def _next(model_dir: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a new file, and wait until it is on the disk."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _sync_folders(folder: Path) -> None:
+def sync_folders(folder: Path) -> None:
+    """Wait until the names in a folder and in all below it are on the disk, not only in memory."""
     for path in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
         _sync(path)
 

@@ -113,14 +113,14 @@ def test_pushes_at_the_same_time_get_a_number_each(source: Path, models: Path, m
 def test_one_of_two_pushes_of_the_same_number_is_refused(
     source: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync = push._sync_folders
+    sync = push.sync_folders
 
     def second_comes_first(folder: Path) -> None:
-        monkeypatch.setattr(push, "_sync_folders", sync)
+        monkeypatch.setattr(push, "sync_folders", sync)
         push_model(source, "m", models, 3, options=None)
         sync(folder)
 
-    monkeypatch.setattr(push, "_sync_folders", second_comes_first)
+    monkeypatch.setattr(push, "sync_folders", second_comes_first)
     with pytest.raises(ModelError, match="m/3 exists, and versions do not change; push without a number"):
         push_model(source, "m", models, 3, options=None)
     assert names(models / "m") == ["3"]

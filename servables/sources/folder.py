@@ -1,0 +1,44 @@
+"""Versions in a folder of this machine, `<model>/<number>/…`, which are loaded where they lie."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from servables.sources.base import Local, Published
+from servables.store import Found, find_version, scan
+from servables.versions import State
+
+
+class Folder:
+    """A source that copies nothing.
+
+    Args:
+        path: of the model, with a folder for each version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def published(self, now: float, named: Collection[int] = ()) -> Published:
+        """Every whole version. Reads names, sizes and times of files. Raises ModelError: the folder cannot be read."""
+        found = scan(self._path, now)
+        return Published(
+            {each.number: each.judgement.fingerprint for each in found if each.number is not None and _in(each, named)},
+            [each.judgement.reason for each in found if each.judgement.state is State.BROKEN],
+        )
+
+    def content_of(self, number: int, fits: Callable[[str], bool]) -> str:
+        """Empty: what is loaded is what lies there."""
+        return ""
+
+    def local(self, number: int | None = None, content: str = "") -> Local:
+        """As `find_version`."""
+        found = find_version(self._path, number)
+        return Local(found.number, found.path)
+
+    def forget(self, number: int, content: str) -> None:
+        """The folder is not ours to change."""
+
+
+def _in(found: Found, named: Collection[int]) -> bool:
+    state = found.judgement.state
+    return state is State.WHOLE or (state is State.WAITING and found.number in named)
