@@ -1,4 +1,4 @@
-"""`millrace models`: publish versions of models, list them, verify them."""
+"""`millrace models`: publish versions of models, list them, verify them; and what servers do with them."""
 
 import json
 import time
@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from cli import versions
 from configs.errors import ModelError
 from servables.base import LoadOptions
 from servables.load import detect
@@ -21,7 +22,11 @@ from servables.push import Pushed, push_model
 from servables.store import ROOT, Found, list_models, scan, verify_model
 from servables.versions import State
 
-app = typer.Typer(help="Publish models as versions in a folder; list and verify them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Publish models as versions in a folder; list and verify them; see and steer them on a running server.",
+    no_args_is_help=True,
+)
+app.add_typer(versions.app)
 out = Console()
 err = Console(stderr=True)
 
@@ -107,7 +112,10 @@ def _next_step(pushed: Pushed) -> str:
     )
     if newest != version.number:
         return f"Version {newest} is newer; a node serves this one with `version: {version.number}`."
-    return f"A graph's node serves it from its next start: `model: {version.path.parent}`."
+    return (
+        f"Servers that serve {version.path.parent} take it over by themselves, as a rule within seconds; "
+        f"a graph's node serves it by `model: {version.path.parent}`."
+    )
 
 
 def _fields(found: Found) -> dict[str, Any]:

@@ -109,6 +109,8 @@ class Operations:
         self, store: StateStore, policies: Mapping[str, Versions], clock: Callable[[], float] = time.time
     ) -> None:
         self._store, self._policies, self._clock = store, policies, clock
+        # Now: later an alias may have been replaced by the number that it names.
+        self._words = {name: _in_words(policy) for name, policy in policies.items()}
 
     def carry_out(self, asked: Operation, acknowledged: int) -> Answer:
         """The state of the servables asked for, after what was asked is recorded; or a history, the last first. Blocks.
@@ -183,7 +185,10 @@ class Operations:
         found = [life for life in lives if life.key.number == number]
         if not found:
             known = ", ".join(str(life.key.number) for life in reversed(lives)) or "none"
-            raise NotFound(f"{servable} has no version {number}; published or in memory: {known}")
+            raise NotFound(
+                f"{servable} has no version {number}; published or in memory: {known} "
+                "(what was published a moment ago is seen within seconds)"
+            )
         return found
 
     def _lives(self, servable: str) -> list[Life]:
@@ -195,7 +200,10 @@ class Operations:
     def _list(self, servables: Sequence[str], acknowledged: int) -> list[ServableStatus]:
         lives, wishes = self._store.lives(), self._store.wishes(self._policies)
         changed_at = self._store.changed_at()
-        return [_status(each, lives.get(each, []), wishes[each], changed_at, acknowledged) for each in servables]
+        return [
+            _status(each, self._words[each], lives.get(each, []), wishes[each], changed_at, acknowledged)
+            for each in servables
+        ]
 
 
 def _is_there(life: Life) -> bool:
@@ -203,7 +211,7 @@ def _is_there(life: Life) -> bool:
 
 
 def _status(
-    servable: str, lives: Sequence[Life], wish: Wish, changed_at: Mapping[Key, float], acknowledged: int
+    servable: str, policy: str, lives: Sequence[Life], wish: Wish, changed_at: Mapping[Key, float], acknowledged: int
 ) -> ServableStatus:
     best = wanted(lives, wish)
     current = [life for life in lives if life.current]
@@ -228,7 +236,7 @@ def _status(
     ]
     return ServableStatus(
         servable,
-        _policy(wish.policy),
+        policy,
         wish.policy.keep,
         current[0].key.number if current else None,
         shall[0].key.number if shall else None,
@@ -237,7 +245,9 @@ def _status(
     )
 
 
-def _policy(policy: Versions) -> str:
+def _in_words(policy: Versions) -> str:
+    if policy.alias:
+        return f"alias {policy.alias}"
     if policy.only:
         return f"only {', '.join(map(str, policy.only))}"
     return "all" if policy.newest is None else f"latest {policy.newest}"

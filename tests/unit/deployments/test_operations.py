@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ async def test_what_its_source_no_longer_has_is_not_shown_once_it_is_gone(shop: 
     shop.offered -= {key(1), key(3)}
     await shop.settle()
     assert [each.version for each in shop.ask(Action.LIST).versions] == [2]
-    with pytest.raises(NotFound, match=r"digits.cnn has no version 3; published or in memory: 2$"):
+    with pytest.raises(NotFound, match=r"digits.cnn has no version 3; published or in memory: 2 "):
         shop.ask(Action.LOAD, 3)
 
 
@@ -175,14 +176,20 @@ async def test_a_servable_that_there_is_not(shop: Shop, action: Action) -> None:
         shop.ask(action, 1, "x")
 
 
-async def test_the_policies_words(shop: Shop) -> None:
-    for policy, words in (
-        (Versions(all=True), "all"),
-        (Versions(only=[1, 3]), "only 1, 3"),
-        (Versions(latest=2), "latest 2"),
-    ):
-        shop.policies[SERVABLE] = policy
-        assert shop.ask(Action.LIST).policy == words
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({"all": True}, "all"),
+        ({"only": [1, 3]}, "only 1, 3"),
+        ({"latest": 2}, "latest 2"),
+        ({"alias": "best"}, "alias best"),
+    ],
+)
+async def test_the_policy_as_it_is_written(shop: Shop, policy: dict[str, Any], words: str) -> None:
+    shop.policies[SERVABLE] = Versions(**policy)
+    shop.operations = Operations(shop.store, shop.policies)
+    shop.policies[SERVABLE] = Versions(only=[3])  # as control does where an alias names it
+    assert shop.ask(Action.LIST).policy == words
 
 
 async def test_only_who_has_the_token_changes_anything(shop: Shop, tmp_path: Path) -> None:
