@@ -80,7 +80,10 @@ class Models:
     def load(self, key: str) -> tuple[Loaded, Memory]:
         model = Loaded(key)
         self.alive.append(model)
-        return model, Memory(self.misjudged.get(key, self.sizes[key]))
+        return model, Memory(self.size(key))
+
+    def size(self, key: str) -> int:
+        return self.misjudged.get(key, self.sizes[key])
 
     def close(self, model: Loaded) -> None:
         assert not model.closed
