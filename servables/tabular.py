@@ -11,6 +11,7 @@ from configs.tensors import Datatype, Rows, Signature, TensorSpec
 from servables.base import LoadOptions
 from servables.files import SIGNATURE
 from servables.manifest import Manifest, resolve
+from servables.memory import Memory, files_memory
 
 Predict = Callable[[np.ndarray], Rows]
 """Features [rows, features] → named outputs."""
@@ -19,8 +20,9 @@ Predict = Callable[[np.ndarray], Rows]
 class TabularServable:
     """A model with one input; values of more dimensions are flattened row by row."""
 
-    def __init__(self, predict: Predict, signature: Signature, name: str, flatten: bool) -> None:
+    def __init__(self, predict: Predict, signature: Signature, name: str, flatten: bool, memory: Memory) -> None:
         self.signature = signature
+        self._memory = memory
         self._predict = predict
         self._name = name
         self._flatten = flatten
@@ -30,19 +32,25 @@ class TabularServable:
         x = rows[self._name]
         return self._predict(x.reshape(len(x), -1) if self._flatten and x.ndim != 2 else x)
 
+    def memory(self) -> Memory:
+        """Bytes of the trees, vectors or matrices."""
+        return self._memory
+
     def close(self) -> None:
         """Drop the model; its memory is freed with the last reference."""
         del self._predict
 
 
-def build(folder: Path, manifest: Manifest, predict: Predict, features: int | None) -> TabularServable:
-    """A servable over `predict`; its outputs are learnt from one row of zeros.
+def build(
+    folder: Path, manifest: Manifest, predict: Predict, features: int | None, memory: Memory | None = None
+) -> TabularServable:
+    """A servable over `predict`; its outputs are learnt from one row of zeros. It takes `memory`, or as its files.
 
     The input is `x`, FP32 [-1, features], unless the manifest names it. Raises ModelError where they disagree.
     """
     name, spec = _input(folder, manifest, features)
     flatten = spec.datatype is not Datatype.BYTES
-    servable = TabularServable(predict, Signature(), name, flatten)
+    servable = TabularServable(predict, Signature(), name, flatten, memory or files_memory(folder))
     found = servable({name: _row(spec)})
     outputs = {key: TensorSpec(datatype=Datatype.of(a), shape=(-1, *a.shape[1:])) for key, a in found.items()}
     servable.signature = resolve(folder, manifest, {name: spec}, outputs)

@@ -1,6 +1,6 @@
 """Call a PyTorch model with NumPy arrays: what the three PyTorch formats share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from servables.base import LoadOptions
 from servables.extras import require
 from servables.files import one_line
 from servables.manifest import Manifest, resolve
+from servables.memory import Memory, of_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +26,14 @@ Forward = Callable[..., Any]
 class TorchServable:
     """A PyTorch model as a servable. Inputs are viewed, not copied, unless the model writes to them."""
 
-    def __init__(self, forward: Forward, signature: Signature, device: str, copies: bool) -> None:
+    def __init__(
+        self, forward: Forward, signature: Signature, device: str, copies: bool, weights: Iterable["Tensor"]
+    ) -> None:
         assert signature.inputs is not None
         assert signature.outputs is not None
         self.signature = signature
         self._forward = forward
+        self._memory = of_tensors(weights)
         self._inputs = [(name, _reader(spec, device, copies)) for name, spec in signature.inputs.items()]
         self._outputs = [(name, _writer(spec, device)) for name, spec in signature.outputs.items()]
         torch = require("torch", "torch")
@@ -46,6 +50,10 @@ class TorchServable:
         elif isinstance(result, dict):
             return {name: write(result[name]) for name, write in self._outputs}
         return {name: write(tensor) for (name, write), tensor in zip(self._outputs, result, strict=True)}
+
+    def memory(self) -> Memory:
+        """Bytes of its weights; what describes the model comes on top, up to 0.2 MB."""
+        return self._memory
 
     def close(self) -> None:
         """Drop the model; its memory is freed with the last reference."""
@@ -84,7 +92,8 @@ def from_module(folder: Path, module: Any, parameters: list[str], manifest: Mani
         raise ModelError(f"{folder}: {error.message}") from error
     except Exception as error:  # the user's forward
         raise ModelError(f"{folder}: two rows of zeros fail: {one_line(error)}") from error
-    return TorchServable(module, Signature(inputs=inputs, outputs=outputs), device, copies=not untouched)
+    weights = [*module.parameters(), *module.buffers()]
+    return TorchServable(module, Signature(inputs=inputs, outputs=outputs), device, not untouched, weights)
 
 
 def datatype_of(dtype: "torch.dtype") -> Datatype:
