@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ray.serve.handle import DeploymentHandle
 
@@ -10,6 +10,7 @@ from configs.errors import MillraceError, Overloaded, Unauthorized
 from configs.log import LOGGER
 from deployments.operations import Answer, Operation
 from deployments.operators import NO_TOKEN
+from deployments.protocols.repository import Standing
 from deployments.responses import AWAY, cancelling
 
 logger = logging.getLogger(LOGGER)
@@ -27,10 +28,13 @@ class Admin:
     Args:
         control: its handle.
         servables: names of all servables of this gateway's graphs.
+        standing: tells which of their versions are here.
     """
 
-    def __init__(self, control: DeploymentHandle, servables: Collection[str]) -> None:
-        self.servables = servables
+    def __init__(
+        self, control: DeploymentHandle, servables: Collection[str], standing: Callable[[], list[Standing]] = list
+    ) -> None:
+        self.servables, self.standing = servables, standing
         self._control, self._waiting = control, 0
 
     async def ask(self, authorization: str, asked: Operation) -> Answer:

@@ -12,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.errors import MillraceError, ModelError
 from configs.log import LOGGER
 from deployments.orders import Degree, Orders, Report
+from deployments.protocols.repository import Standing
 from deployments.responses import AWAY
 from graphs.slot import Occupant
 from rollouts.life import Key
@@ -99,6 +100,19 @@ class Follower(Generic[V]):
         """The gateway uses what `first` gave, and answers requests from now on."""
         self._serving = True
         self._changed.set()
+
+    def standing(self) -> list[Standing]:
+        """Every version here, and whether it answers."""
+        used = set(self._used.values())
+        loading = {*(key for key in self._busy if key not in self._held), *self._held} - used
+        return [
+            *(_standing(key, "READY") for key in used),
+            *(
+                _standing(key, "UNAVAILABLE", "no traffic") if self._is_ready(key) else _standing(key, "LOADING")
+                for key in loading
+            ),
+            *(_standing(key, "UNAVAILABLE", why) for key, (_, why) in self._failed.items() if key not in used),
+        ]
 
     async def close(self) -> None:
         """Stop following."""
@@ -245,3 +259,7 @@ class Follower(Generic[V]):
             except AWAY as error:  # it is told when it is asked
                 logger.debug("control is away: %s", error)
                 return
+
+
+def _standing(key: Key, state: str, reason: str = "") -> Standing:
+    return Standing(key.servable, str(key.number), state, reason)

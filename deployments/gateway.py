@@ -69,7 +69,7 @@ class Gateway(GrpcDoor):
         self.server = (args.name, version("millrace"))
         self._max_request_bytes = args.max_request_bytes
         self._routers = import_routers(args.routers, services)
-        self._admin = Admin(control, catalogue.served)
+        self._admin = Admin(control, catalogue.served, self._follower.standing)
         self._versions.services = services
         self._follower.serve()
 

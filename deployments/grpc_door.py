@@ -6,18 +6,21 @@ iterator and yields its answers.
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 from google.protobuf.message import Message
 from ray.serve.grpc_util import RayServegRPCContext
 
 from configs.errors import MillraceError, NotFound
 from deployments import statistics
+from deployments.admin import Admin
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
 from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, slot, time_left, traced
 from deployments.grpc_infer_stream import InferStream
 from deployments.grpc_standard import StandardCalls
 from deployments.grpc_stream import interleave
 from deployments.large import off_loop, size_of
+from deployments.operations import Action
 from deployments.protocols import classification, model_config, repository, v2_grpc, v2_proto
 from deployments.protocols.terms import terms_of
 
@@ -38,6 +41,7 @@ class GrpcDoor(StandardCalls):
     answering: Answering
     server: tuple[str, str]
     _max_request_bytes: int
+    _admin: Admin
 
     @answers_errors
     async def ServerLive(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
@@ -86,20 +90,36 @@ class GrpcDoor(StandardCalls):
 
     @answers_errors
     async def RepositoryIndex(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
-        """All graphs; they are ready."""
-        return v2_grpc.repository_index(repository.index(self.answering.services, GRAPH_VERSION))
+        """All graphs, which are ready, and the versions of their servables."""
+        ready = parsed(v2_proto.RepositoryIndexRequest, request).ready
+        standing = self._admin.standing()
+        return v2_grpc.repository_index(repository.index(self.answering.services, GRAPH_VERSION, standing, ready))
 
     @answers_errors
     async def RepositoryModelLoad(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
-        """A graph of the config is loaded already."""
+        """Give the traffic to a version of a servable; a graph of the config is loaded already."""
         asked = parsed(v2_proto.RepositoryModelLoadRequest, request)
+        if asked.model_name in self._admin.servables:
+            await self._change(Action.LOAD, asked, grpc_context)
+            return v2_proto.RepositoryModelLoadResponse()
         repository.load(asked.model_name, self.answering.services, dict.fromkeys(asked.parameters, ""))
         return v2_proto.RepositoryModelLoadResponse()
 
     @answers_errors
     async def RepositoryModelUnload(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
-        """Graphs go with the config."""
-        raise repository.unload(parsed(v2_proto.RepositoryModelUnloadRequest, request).model_name)
+        """Take a version of a servable out; graphs go with the config."""
+        asked = parsed(v2_proto.RepositoryModelUnloadRequest, request)
+        if asked.model_name not in self._admin.servables:
+            raise repository.unload(asked.model_name)
+        await self._change(Action.UNLOAD, asked, grpc_context)
+        return v2_proto.RepositoryModelUnloadResponse()
+
+    async def _change(self, action: Action, asked: Any, grpc_context: RayServegRPCContext) -> None:
+        chosen = {name: each.WhichOneof("parameter_choice") for name, each in asked.parameters.items()}
+        parameters = {name: getattr(asked.parameters[name], kind) if kind else "" for name, kind in chosen.items()}
+        operation = repository.operation(action, asked.model_name, parameters)
+        shown = dict(grpc_context.invocation_metadata()).get("authorization", "")
+        await self._admin.ask(str(shown), operation)
 
     @answers_errors
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:

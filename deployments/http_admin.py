@@ -8,7 +8,7 @@ import orjson
 
 from configs.errors import InvalidInput
 from deployments.admin import Admin
-from deployments.http_messages import Handler, Request, Response, Route
+from deployments.http_messages import Handler, Request, Response, Route, authorization
 from deployments.operations import Action, Operation
 from deployments.protocols.arrays import parse_object
 from deployments.protocols.request import shown
@@ -30,7 +30,7 @@ def admin_routes(admin: Admin) -> Iterator[Route]:
 
 def _lists(admin: Admin, name: str = "") -> Handler:
     async def handler(request: Request) -> Response:
-        answer = await admin.ask(_authorization(request), Operation(Action.LIST, name))
+        answer = await admin.ask(authorization(request), Operation(Action.LIST, name))
         return Response(orjson.dumps(answer[0] if name else {"servables": answer}))
 
     return handler
@@ -39,7 +39,7 @@ def _lists(admin: Admin, name: str = "") -> Handler:
 def _history(admin: Admin, name: str) -> Handler:
     async def handler(request: Request) -> Response:
         operation = Operation(Action.HISTORY, name, limit=_limit(request.query))
-        return Response(orjson.dumps({"history": await admin.ask(_authorization(request), operation)}))
+        return Response(orjson.dumps({"history": await admin.ask(authorization(request), operation)}))
 
     return handler
 
@@ -47,13 +47,9 @@ def _history(admin: Admin, name: str) -> Handler:
 def _changes(admin: Admin, name: str, action: Action) -> Handler:
     async def handler(request: Request) -> Response:
         operation = Operation(action, name, _version(request.body, action))
-        return Response(orjson.dumps((await admin.ask(_authorization(request), operation))[0]))
+        return Response(orjson.dumps((await admin.ask(authorization(request), operation))[0]))
 
     return handler
-
-
-def _authorization(request: Request) -> str:
-    return request.headers.get(b"authorization", b"").decode("latin-1")
 
 
 def _version(body: bytes, action: Action) -> int | None:

@@ -78,7 +78,7 @@ class HttpDoor:
         self._custom = cast("App | None", app)  # FastAPI's types are MutableMapping where ours are dict
         self._handlers: dict[str, dict[str, Handler]] = {}
         for method, path, handler in chain(
-            v2_routes(answering, server_name, server_version),
+            v2_routes(answering, server_name, server_version, admin),
             predict_routes(answering),
             docs_routes(answering, server_version, app.openapi() if app else {}, self._servables),
             plain_routes(answering),

@@ -70,6 +70,11 @@ class Route(NamedTuple):
     handler: Handler
 
 
+def authorization(request: Request) -> str:
+    """What the caller shows of himself."""
+    return request.headers.get(b"authorization", b"").decode("latin-1")
+
+
 def document(path: str, content: object) -> Route:
     """A route that gives the same JSON to everyone."""
     body = orjson.dumps(content)

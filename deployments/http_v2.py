@@ -5,10 +5,23 @@ from collections.abc import Iterator
 import orjson
 
 from configs.tensors import Rows
+from deployments.admin import Admin
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering
 from deployments.http_generate import generate_routes
 from deployments.http_infer import infer_handler
-from deployments.http_messages import BINARY, JSON, V2, Handler, Headers, Request, Response, Route, document
+from deployments.http_messages import (
+    BINARY,
+    JSON,
+    V2,
+    Handler,
+    Headers,
+    Request,
+    Response,
+    Route,
+    authorization,
+    document,
+)
+from deployments.operations import Action
 from deployments.protocols import repository, v2_json
 from deployments.protocols.arrays import parse_object
 from deployments.protocols.model_config import model_config
@@ -40,14 +53,14 @@ class V2Codec:
         return b"".join(body), [BINARY, (_HEADER_LENGTH, b"%d" % (header or 0))]
 
 
-def v2_routes(answering: Answering, server_name: str, server_version: str) -> Iterator[Route]:
+def v2_routes(answering: Answering, server_name: str, server_version: str, admin: Admin | None) -> Iterator[Route]:
     """Every route below `/v2`."""
     yield document("/v2", v2_json.server_metadata(server_name, server_version, v2_json.EXTENSIONS))
     yield document("/v2/health/live", {"live": True})
     yield document("/v2/health/ready", {"ready": True})
     yield document("/v2/models", {"models": sorted(answering.services)})
     yield Route("GET", "/v2/models/stats", _statistics(answering, ""))
-    yield from _repository_routes(answering)
+    yield from _repository_routes(answering, admin)
     for service in answering.services.values():
         yield from _graph_routes(answering, service)
 
@@ -75,16 +88,20 @@ def _statistics(answering: Answering, graph: str) -> Handler:
     return handler
 
 
-def _repository_routes(answering: Answering) -> Iterator[Route]:
-    index = orjson.dumps(repository.index(answering.services, GRAPH_VERSION))
-
+def _repository_routes(answering: Answering, admin: Admin | None) -> Iterator[Route]:
     async def answer_index(request: Request) -> Response:
-        return Response(index)
+        ready = bool(request.body) and parse_object(request.body, "an object with `ready`").get("ready") is True
+        standing = admin.standing() if admin else []
+        return Response(orjson.dumps(repository.index(answering.services, GRAPH_VERSION, standing, ready)))
 
     yield Route("POST", "/v2/repository/index", answer_index)
     for name in answering.services:
         yield Route("POST", f"/v2/repository/models/{name}/load", _load(answering, name))
         yield Route("POST", f"/v2/repository/models/{name}/unload", _unload(name))
+    if admin is not None:
+        for name in admin.servables:
+            for action in (Action.LOAD, Action.UNLOAD):
+                yield Route("POST", f"/v2/repository/models/{name}/{action}", _changes(admin, action, name))
 
 
 def _load(answering: Answering, name: str) -> Handler:
@@ -98,6 +115,14 @@ def _load(answering: Answering, name: str) -> Handler:
 def _unload(name: str) -> Handler:
     async def handler(request: Request) -> Response:
         raise repository.unload(name)
+
+    return handler
+
+
+def _changes(admin: Admin, action: Action, name: str) -> Handler:
+    async def handler(request: Request) -> Response:
+        await admin.ask(authorization(request), repository.operation(action, name, _parameters(request.body)))
+        return Response(b"{}")
 
     return handler
 

@@ -1,17 +1,61 @@
-"""The graphs as Triton's model repository extension shows them. They come with the server and go with it."""
+"""Triton's model repository extension: graphs come and go with the server; servables, with their versions, do not."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
-from configs.errors import RequestError, Unsupported
+from configs.errors import InvalidInput, RequestError, Unsupported
+from deployments.operations import Action, Operation
 from deployments.protocols.request import Parameter, shown
 
 EXTENSION = "model_repository"
 """Name of the extension in server metadata."""
 
 
-def index(graphs: Collection[str], version: str) -> list[dict[str, str]]:
-    """The list of `POST /v2/repository/index`: a gateway is only reached once all its graphs are ready."""
-    return [{"name": name, "version": version, "state": "READY", "reason": ""} for name in sorted(graphs)]
+_READY = "READY"
+_LARGEST = 2**63 - 1
+
+
+class Standing(NamedTuple):
+    """A version of a servable in a gateway, in Triton's words."""
+
+    name: str
+    version: str
+    state: str
+    """READY: it answers. LOADING, or UNAVAILABLE with the reason."""
+    reason: str = ""
+
+
+def index(
+    graphs: Collection[str], version: str, versions: Iterable[Standing] = (), ready: bool = False
+) -> list[dict[str, str]]:
+    """The list of `POST /v2/repository/index`: the graphs, which are all ready, and the versions of their servables.
+
+    Args:
+        ready: only what is ready.
+    """
+    standing = [*(Standing(name, version, _READY) for name in sorted(graphs)), *sorted(versions)]
+    return [each._asdict() for each in standing if not ready or each.state == _READY]
+
+
+def operation(action: Action, servable: str, parameters: Mapping[str, Parameter]) -> Operation:
+    """What loading or unloading a servable does, with the parameter `version` as the version's number.
+
+    Raises:
+        InvalidInput: the version is not a number, or is missing where it must not be.
+        Unsupported: the request brings a configuration or files of its own.
+    """
+    others = {**parameters}
+    version = others.pop("version", None)
+    others.pop("unload_dependents", None)  # Triton's clients always send it; a servable has none
+    if others:
+        raise Unsupported(
+            f"{servable} cannot be changed with {', '.join(map(shown, others))} of the request; publish a version"
+        )
+    if version is None and action is Action.UNLOAD:
+        raise InvalidInput(f"to unload {servable}, name the version by the parameter `version`, as a number")
+    if version is not None and (type(version) is not int or not 0 <= version <= _LARGEST):
+        raise InvalidInput(f"parameter version is {shown(version)}; it must be a whole number from 0 to 2^63-1")
+    return Operation(action, servable, version)
 
 
 def load(name: str, graphs: Collection[str], parameters: Mapping[str, Parameter]) -> None:

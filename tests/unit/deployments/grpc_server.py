@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 from ray.serve.grpc_util import RayServegRPCContext
 
+from deployments.admin import Admin
 from deployments.answering import Answering
 from deployments.grpc_door import GrpcDoor
 from deployments.protocols import grpc_pool
@@ -15,9 +16,10 @@ from deployments.protocols.v2_proto import add_servicer
 SERVER = ("millrace", "1")
 
 
-def door(answering: Answering, limit: int = 1 << 20) -> GrpcDoor:
+def door(answering: Answering, limit: int = 1 << 20, admin: Admin | None = None) -> GrpcDoor:
     made = GrpcDoor()
     made.answering, made.server, made._max_request_bytes = answering, SERVER, limit
+    made._admin = admin or Admin(None, [])  # type: ignore[arg-type]  # which nobody then asks
     return made
 
 
@@ -54,10 +56,12 @@ def _stream(method: Any) -> Any:
 
 
 @asynccontextmanager
-async def serving(answering: Answering, limit: int = 1 << 20) -> AsyncIterator[grpc.aio.Channel]:
+async def serving(
+    answering: Answering, limit: int = 1 << 20, admin: Admin | None = None
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server of this door."""
     server = grpc.aio.server()
-    add_servicer(_Servicer(door(answering, limit)), server)
+    add_servicer(_Servicer(door(answering, limit, admin)), server)
     async with channel_to(server) as channel:
         yield channel
 

@@ -216,6 +216,8 @@ async def test_a_bad_version_gets_no_traffic_and_a_good_one_after_it_does(world:
 
     await until(failed)
     assert one.uses()[HERE] == 1
+    assert (HERE, "1", "READY", "") in one.follower.standing()
+    assert all(each.state != "READY" for each in one.follower.standing() if each.version == "2")
     world.publish("here", 3)
     await until(lambda: one.uses()[HERE] == 3)
     assert {key.number for key in one.memory if key.servable == HERE} <= {1, 2, 3}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
@@ -16,7 +17,11 @@ from deployments import admin as module
 from deployments.admin import Admin
 from deployments.http_door import HttpDoor
 from deployments.operations import Action, Operation, ServableStatus, TransitionStatus, VersionStatus
+from deployments.protocols import v2_proto as v2
+from deployments.protocols.repository import Standing
+from tests.support.grpc_client import rpc
 from tests.unit.deployments.doors import MAX_BYTES, gateway
+from tests.unit.deployments.grpc_server import serving
 
 NAME = "g.cnn"
 TOKEN = {"authorization": "Bearer s3cret"}
@@ -44,8 +49,13 @@ def control() -> Control:
 
 
 @pytest.fixture
-def http(control: Control) -> TestClient:
-    admin = Admin(control, [NAME])  # type: ignore[arg-type]
+def admin(control: Control) -> Admin:
+    standing = [Standing(NAME, "3", "READY"), Standing(NAME, "4", "UNAVAILABLE", "broken")]
+    return Admin(control, [NAME], lambda: standing)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def http(admin: Admin) -> TestClient:
     return TestClient(HttpDoor(gateway()[0], "millrace", "1", MAX_BYTES, admin=admin), headers=TOKEN)
 
 
@@ -162,6 +172,42 @@ def test_a_control_that_is_away_or_hangs(http: TestClient, control: Control, mon
 def test_only_so_many_wait_for_control(http: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AT_ONCE", 0)
     assert http.get("/admin/servables").status_code == 503
+
+
+def test_servables_in_tritons_repository(http: TestClient, control: Control) -> None:
+    index, repository = "/v2/repository/index", f"/v2/repository/models/{NAME}"
+    assert [(each["name"], each["version"], each["state"], each["reason"]) for each in http.post(index).json()] == [
+        ("g", "1", "READY", ""),
+        (NAME, "3", "READY", ""),
+        (NAME, "4", "UNAVAILABLE", "broken"),
+    ]
+    assert [each["version"] for each in http.post(index, json={"ready": True}).json()] == ["1", "3"]
+    for path, parameters in (("load", {}), ("load", {"version": 3}), ("unload", {"version": 3})):
+        assert http.post(f"{repository}/{path}", json={"parameters": parameters}).json() == {}
+    assert control.asked == [
+        Operation(Action.LOAD, NAME),
+        Operation(Action.LOAD, NAME, 3),
+        Operation(Action.UNLOAD, NAME, 3),
+    ]
+    for parameters, status in (({"unload_dependents": False}, 400), ({"version": "3"}, 400), ({"config": "{}"}, 501)):
+        assert http.post(f"{repository}/unload", json={"parameters": parameters}).status_code == status
+    assert http.post(f"{repository}/load", headers={"authorization": ""}).status_code == 401
+
+
+async def test_servables_in_tritons_repository_over_grpc(admin: Admin, control: Control) -> None:
+    async with serving(gateway()[0], admin=admin) as channel:
+        index = (await rpc(channel, "RepositoryIndex")(v2.RepositoryIndexRequest(ready=True))).models
+        load, unload = rpc(channel, "RepositoryModelLoad"), rpc(channel, "RepositoryModelUnload")
+        shown = [("authorization", "Bearer s3cret")]
+        await load(v2.RepositoryModelLoadRequest(model_name=NAME), metadata=shown)
+        asked = v2.RepositoryModelUnloadRequest(model_name=NAME)
+        asked.parameters["version"].int64_param = 3
+        await unload(asked, metadata=shown)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await unload(asked)
+    assert [(each.name, each.version) for each in index] == [("g", "1"), (NAME, "3")]
+    assert control.asked == [Operation(Action.LOAD, NAME), Operation(Action.UNLOAD, NAME, 3)]
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_the_document_describes_the_answers(http: TestClient) -> None:
