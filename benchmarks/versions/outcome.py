@@ -28,6 +28,8 @@ class Part:
     broken: int
     """Versions that were published and could not be loaded."""
     kills: int
+    load: float
+    """Load average of the machine at its end."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Judged:
     lost: int
     tails: dict[str, Tail]
     """By model, and `EVERY`."""
+    behind_ms: float
+    """p99 of how much later than planned a request was sent: the generator waits for a core like everything else."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,6 @@ class Outcome:
     """Requests per second in the parts."""
     busy: float
     """Of the generator: its share of a core."""
-    behind_ms: float
-    """p99 of how much later than planned a request was sent."""
     parts: list[Judged]
     by_protocol: dict[str, tuple[int, int]]
     """Protocol → requests, and those that were lost."""

@@ -49,10 +49,7 @@ def about(outcome: Outcome) -> str:
         f"- load: {outcome.rate:.0f} requests/s, a third of the {outcome.capacity:.0f} that clients get that never "
         f"pause; of them over {' and '.join(_protocols(outcome))}"
     )
-    lines.append(
-        f"- generator: {outcome.busy:.0%} of a core; p99 of how much later than planned it sent: "
-        f"{outcome.behind_ms:.1f} ms"
-    )
+    lines.append(f"- generator: {outcome.busy:.0%} of a core")
     return "\n".join(lines)
 
 
@@ -71,6 +68,7 @@ def _tables(outcome: Outcome) -> list[str]:
 
 def _parts(parts: Sequence[Judged]) -> str:
     head = ["part", "seconds", "swaps", "broken", "kills", "sent", "lost", "p50 ms", "p99 ms", "p99.9 ms"]
+    head += ["generator: p99 ms behind its plan", "load average"]
     rows = [
         [
             judged.part.name,
@@ -81,6 +79,8 @@ def _parts(parts: Sequence[Judged]) -> str:
             f"{judged.sent:,}",
             str(judged.lost),
             *_figures(judged.tails[EVERY]),
+            f"{judged.behind_ms:.1f}",
+            f"{judged.part.load:.1f}",
         ]
         for judged in parts
     ]

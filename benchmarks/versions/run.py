@@ -1,5 +1,6 @@
 """A run behind one proxy: a server, load, versions that take over, and a control that is killed."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -113,7 +114,7 @@ class _Swaps:
         new = [(m, number) for m in WIDTH for number in range(before[m] + 1, self._last[m] + 1)]
         working = {m: sum(model == m and number in self.published[m] for model, number in new) for m in WIDTH}
         broken = len(new) - sum(working.values())
-        self.parts.append(Part(name, began, time.time(), working, broken, len(self._kills)))
+        self.parts.append(Part(name, began, time.time(), working, broken, len(self._kills), os.getloadavg()[0]))
 
     def _swap(self, model: str, count: int, broken: bool) -> None:
         """Publish one version after another, each when the one before has answered, or has failed."""

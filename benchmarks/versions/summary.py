@@ -23,7 +23,6 @@ def summarise(proxy: str, machine: dict[str, str], seen: Seen) -> Outcome:
         seen.capacity,
         len(requests) / seconds,
         records.busy,
-        float(np.quantile(requests["sent"] - requests["planned"], 0.99) * 1e3),
         [judged(records, part) for part in seen.parts],
         {protocol: _counts(records, protocol) for protocol in dict.fromkeys(p for _, p in records.streams)},
         dict(Counter(f"{stream}: {why}" for _, stream, why in records.lost)),
@@ -42,7 +41,9 @@ def judged(records: Records, part: Part) -> Judged:
     """The requests that were planned in a part."""
     requests = between(records.requests, part.began, part.ended)
     tails = {model: tail(of_stream(records, requests, model, None)) for model in WIDTH}
-    return Judged(part, len(requests), int((requests["version"] == NONE).sum()), {EVERY: tail(requests), **tails})
+    lost = int((requests["version"] == NONE).sum())
+    behind = float(np.quantile(requests["sent"] - requests["planned"], 0.99) * 1e3)
+    return Judged(part, len(requests), lost, {EVERY: tail(requests), **tails}, behind)
 
 
 def per_second(requests: np.ndarray, began: float, ended: float) -> list[Second]:

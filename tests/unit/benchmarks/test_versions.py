@@ -104,9 +104,9 @@ def test_the_split_is_of_the_versions_that_answered() -> None:
 def outcome(*requests: tuple[float, int]) -> Outcome:
     """Of a run with a calm part, a swap, and a swap while control was killed once."""
     parts = [
-        Part(CALM, 0, 10, {INLINE: 0, NETWORK: 0, PLACED: 0}, 0, 0),
-        Part(ALONE + INLINE, 10, 20, {INLINE: 1, NETWORK: 0, PLACED: 0}, 0, 0),
-        Part(SWAPS, 20, 30, {INLINE: 1, NETWORK: 0, PLACED: 0}, 1, 1),
+        Part(CALM, 0, 10, {INLINE: 0, NETWORK: 0, PLACED: 0}, 0, 0, 1.0),
+        Part(ALONE + INLINE, 10, 20, {INLINE: 1, NETWORK: 0, PLACED: 0}, 0, 0, 1.0),
+        Part(SWAPS, 20, 30, {INLINE: 1, NETWORK: 0, PLACED: 0}, 1, 1, 1.5),
     ]
     old = changes(1, (17, Phase.DRAINING), (18, Phase.UNLOADING), before=Phase.ROUTED)
     history = {INLINE: [*up(2, 10), *old, *up(3, 20)], NETWORK: [], PLACED: []}
@@ -123,7 +123,7 @@ def test_a_run_without_a_loss_meets_the_aims(tmp_path: Path) -> None:
     assert all(met for *_, met in aims(good))
     assert [(each.model, each.count) for each in (*good.alone, *good.killed)] == [(INLINE, 1), (INLINE, 1)]
     page = render([good])
-    assert "| all swapped, control killed | 10 | 1 inline | 1 | 1 | 2 | 0 | 10.0 | 10.0 | 10.0 |" in page
+    assert "| all swapped, control killed | 10 | 1 inline | 1 | 1 | 2 | 0 | 10.0 | 10.0 | 10.0 | 0.0 | 1.5 |" in page
     assert "Lost:" not in page
     draw([good], tmp_path / "results.png")
     assert (tmp_path / "results.png").stat().st_size > 10_000
