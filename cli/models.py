@@ -18,6 +18,7 @@ from cli import versions
 from configs.errors import ModelError
 from servables.base import LoadOptions
 from servables.load import detect
+from servables.pull import pull_model
 from servables.push import Pushed, push_model
 from servables.store import ROOT, Found, list_models, scan, verify_model
 from servables.versions import State
@@ -45,14 +46,33 @@ def push(
     load: Annotated[bool, typer.Option(help="Load the model on the CPU before it is published.")] = True,
     format: Annotated[str | None, typer.Option(help="The format, where the files could be several.")] = None,
     trust: Annotated[str | None, typer.Option(help="`pickle`: it may be loaded though that can run any code.")] = None,
+    sign: Annotated[
+        Path | None, typer.Option(help="Sign it with this Ed25519 private key, in PEM, for `trusted_keys`.")
+    ] = None,
 ) -> None:
     """Copy a model as a new version, complete or not at all, with digests. Exit code 1 if nothing was published."""
-    if trust not in (None, "pickle"):
-        raise ModelError(f"--trust {trust}: the only value is `pickle`")
-    trusted: Literal["pickle"] | None = "pickle" if trust else None
-    options = LoadOptions(trust=trusted) if load else None
+    options = _options(load, trust)
     with _progress() as progress:
-        pushed = push_model(path, name, root, version, format=format, options=options, progress=progress)
+        pushed = push_model(
+            path, name, root, version, format=format, options=options, private_key=sign, progress=progress
+        )
+    _say(_published(pushed))
+    _say(_next_step(pushed))
+
+
+@app.command()
+def pull(
+    source: Annotated[str, typer.Argument(help="URL of a model's folder, or `mlflow:<registered model>`.")],
+    name: Annotated[str, typer.Argument(help="Name of the model: its folder in --root.")],
+    version: Annotated[int | None, typer.Option(help="The version's number there (default: the greatest).")] = None,
+    root: Root = ROOT,
+    load: Annotated[bool, typer.Option(help="Load the model on the CPU before it is published.")] = True,
+    trust: Annotated[str | None, typer.Option(help="`pickle`: it may be loaded though that can run any code.")] = None,
+) -> None:
+    """Fetch a version, complete or not at all, under the number it has there. Exit code 1 if nothing was published."""
+    options = _options(load, trust)
+    with _progress() as progress:
+        pushed = pull_model(source, name, root, version, options=options, progress=progress)
     _say(_published(pushed))
     _say(_next_step(pushed))
 
@@ -93,6 +113,13 @@ def verify(
         else:
             out.print(f"[green]✓[/green] {name} {number}", highlight=False)
     raise typer.Exit(1 if any(problems.values()) else 0)
+
+
+def _options(load: bool, trust: str | None) -> LoadOptions | None:
+    if trust not in (None, "pickle"):
+        raise ModelError(f"--trust {trust}: the only value is `pickle`")
+    trusted: Literal["pickle"] | None = "pickle" if trust else None
+    return LoadOptions(trust=trusted) if load else None
 
 
 def _say(text: str) -> None:

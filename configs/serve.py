@@ -111,6 +111,11 @@ class AppArgs(Frozen):
         None, description="Most that one client may have in flight; without it there is no such limit."
     )
     max_request_bytes: int = Field(64 << 20, ge=1, description="Largest request body in bytes; 64 MiB by default.")
+    trusted_keys: list[str] = Field(
+        default_factory=list,
+        description="Files of Ed25519 public keys in PEM; if any are given, only versions that one of them signed "
+        "(`millrace models push --sign`) are served.",
+    )
     graph_texts: dict[str, str] | None = Field(
         None,
         description="Path → content that stands for that of the file; from control, when it deploys the last good "

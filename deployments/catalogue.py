@@ -13,6 +13,7 @@ from deployments.stage import DIGEST_LENGTH, StageSpec
 from graphs.flat import FlatGraph, FlatNode
 from graphs.plan import is_placed
 from rollouts.life import Key
+from servables.signing import check_signature, trusted_keys
 from servables.sources.base import CONTENT_LENGTH, Source
 from servables.sources.named import source_of
 from servables.versions import verify
@@ -37,6 +38,8 @@ class Served:
     root: Path
     stage: StageSpec | None
     """None: it is called in the gateway."""
+    keys: tuple[str, ...] = ()
+    """Ed25519 public keys in PEM; if there are any, one of them must have signed its versions."""
 
     @property
     def name(self) -> str:
@@ -107,6 +110,8 @@ class Served:
         version = self.source.local(key.number, content)
         try:
             verify(version.path)
+            if self.keys:
+                check_signature(version.path, self.keys)
         except ModelError:
             version.release()
             self.source.forget(key.number, content)
@@ -138,20 +143,21 @@ def model_of(config: NodeBase) -> str | None:
 
 
 def catalogue(graphs: Collection[FlatGraph], root: Path, args: AppArgs) -> Catalogue:
-    """The servables of these graphs."""
-    served = [each for graph in graphs for each in _served(graph, root, args)]
+    """The servables of these graphs. Raises ConfigError for a file of `trusted_keys` that holds none."""
+    keys = trusted_keys([root / path for path in args.trusted_keys])
+    served = [each for graph in graphs for each in _served(graph, root, args, keys)]
     stages = [each.stage.digest("") for each in served if each.stage is not None]
-    parts = repr(([repr(graph) for graph in graphs], stages, str(root), args.revision, args.gateway.cpus))
+    parts = repr(([repr(graph) for graph in graphs], stages, str(root), args.revision, args.gateway.cpus, keys))
     return Catalogue({each.name: each for each in served}, hashlib.sha256(parts.encode()).hexdigest()[:DIGEST_LENGTH])
 
 
-def _served(graph: FlatGraph, root: Path, args: AppArgs) -> Iterator[Served]:
+def _served(graph: FlatGraph, root: Path, args: AppArgs, keys: tuple[str, ...]) -> Iterator[Served]:
     for node in graph.all_nodes():
         if node.name in graph.nodes and is_placed(node, args.gateway.cpus):
-            stage = StageSpec(graph.name, node, root, node.batch, args.revision, args.tracing)
-            yield Served(graph.name, node, root, stage)
+            stage = StageSpec(graph.name, node, root, node.batch, args.revision, args.tracing, keys)
+            yield Served(graph.name, node, root, stage, keys)
         elif model_of(node.config) is not None:
-            yield Served(graph.name, node, root, None)
+            yield Served(graph.name, node, root, None, keys)
 
 
 def inline_nodes(graph: FlatGraph, served: Iterable[str]) -> list[FlatNode]:

@@ -49,6 +49,8 @@ class StageSpec:
     """Of the serve config: changed by a user whose code changed while everything else stayed."""
 
     tracing: TracingArgs | None = None
+    keys: tuple[str, ...] = ()
+    """Ed25519 public keys in PEM, one of which must have signed the version."""
 
     @property
     def cpus(self) -> float:
@@ -64,7 +66,8 @@ class StageSpec:
     def load_options(self) -> LoadOptions:
         """How the stage loads its servable."""
         device = "cuda:0" if self.gpus else "cpu"
-        return LoadOptions(device=device, gpu_fraction=min(self.gpus, 1.0), threads=max(1, math.floor(self.cpus)))
+        threads = max(1, math.floor(self.cpus))
+        return LoadOptions(device=device, gpu_fraction=min(self.gpus, 1.0), threads=threads, keys=self.keys)
 
     @property
     def sequences(self) -> Sequences | None:
@@ -77,7 +80,7 @@ class StageSpec:
         config = self.node.config.model_dump_json(by_alias=True, exclude={"version", "versions"})
         # What is sampled is the gateway's to decide: another share needs no other stage.
         spans = self.tracing and self.tracing.model_dump_json(exclude={"sample"})
-        parts = (fingerprint, config, str(self.root), self.batch.model_dump_json(), self.revision, spans)
+        parts = (fingerprint, config, str(self.root), self.batch.model_dump_json(), self.revision, spans, *self.keys)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -46,7 +46,7 @@ class VersionsHere:
 
     def __init__(self, served: Mapping[str, Served], owner: str, threads: int) -> None:
         self._served, self._owner = served, owner
-        self._options = LoadOptions(threads=threads)
+        self._threads = threads
         self._pool = ThreadPoolExecutor(AT_ONCE, "millrace-load")
         self.services: Mapping[str, GraphService] = {}
         """The graphs that answer; empty before the first versions are there."""
@@ -61,9 +61,9 @@ class VersionsHere:
         served = self._served[key.servable]
         if served.stage is not None:
             return await self._reach(served, key)
-        loop = asyncio.get_running_loop()
+        loop, options = asyncio.get_running_loop(), LoadOptions(threads=self._threads, keys=served.keys)
         return await loop.run_in_executor(
-            self._pool, load_instance, served.node, served.root, self._options, key.number, key.digest
+            self._pool, load_instance, served.node, served.root, options, key.number, key.digest
         )
 
     async def warm_up(self, version: Version) -> None:

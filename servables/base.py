@@ -19,6 +19,8 @@ class LoadOptions(BaseModel):
     """Share of the GPU's memory the framework may take, 0…1; 0 without a GPU."""
     threads: int = 1
     """Threads of one call inside the framework."""
+    keys: tuple[str, ...] = ()
+    """Ed25519 public keys in PEM; if there are any, one of them must have signed the version."""
     trust: Literal["pickle"] | None = None
     """`pickle` allows formats that run code when loaded."""
 

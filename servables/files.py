@@ -11,6 +11,8 @@ SIGNATURE = "signature.json"
 """The optional manifest of a version folder."""
 DIGESTS = "digests.json"
 """Size and SHA-256 of every file of a version that was pushed."""
+SIGNED = "digests.sig"
+"""Who published the version, if it is signed."""
 SAMPLES = "warmup.json"
 """Rows that the model is called with before any request is."""
 TEMPORARY = (".part", ".partial", ".tmp", ".temp", ".incomplete", ".filepart", ".crdownload", ".download")
@@ -67,12 +69,12 @@ def _status(path: Path, folder: Path) -> os.stat_result:
 def artifact(found: Mapping[str, os.stat_result]) -> dict[str, int]:
     """The files of a `tree` that make up the version, by path, with their sizes in bytes.
 
-    Left out are hidden files, what Python caches, and the list of digests itself.
+    Left out are hidden files, what Python caches, the list of digests itself and its signature.
     """
     return {
         name: status.st_size
         for name, status in sorted(found.items())
-        if stat.S_ISREG(status.st_mode) and name != DIGESTS and not any(map(is_aside, name.split("/")))
+        if stat.S_ISREG(status.st_mode) and name not in (DIGESTS, SIGNED) and not any(map(is_aside, name.split("/")))
     }
 
 

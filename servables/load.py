@@ -8,6 +8,7 @@ from servables.base import Adapter, LoadOptions, Servable
 from servables.files import one_line, visible
 from servables.formats import (
     lightgbm,
+    mlflow_model,
     onnx,
     python_class,
     safetensors_module,
@@ -16,6 +17,7 @@ from servables.formats import (
     torchscript,
     xgboost,
 )
+from servables.signing import check_signature
 from servables.versions import verify
 
 
@@ -37,6 +39,7 @@ _ADAPTERS: tuple[Format, ...] = (
     xgboost,
     lightgbm,
     python_class,
+    mlflow_model,
 )
 FORMATS: dict[str, Format] = {adapter.NAME: adapter for adapter in _ADAPTERS}
 """Every format by its name."""
@@ -49,6 +52,8 @@ def load_servable(folder: Path, options: LoadOptions, format: str | None = None)
     Raises ModelError (folder and reason in one line) or MissingExtra.
     """
     verify(folder)
+    if options.keys:
+        check_signature(folder, options.keys)
     adapter = _named(format) if format is not None else detect(folder)
     try:
         return adapter.load(folder, options)
@@ -60,6 +65,8 @@ def load_servable(folder: Path, options: LoadOptions, format: str | None = None)
 
 def detect(folder: Path) -> Format:
     """The format whose files lie in the folder. Raises ModelError if none or several match."""
+    if mlflow_model.matches(folder):  # the file that it names is one of another format
+        return mlflow_model
     found = [adapter for adapter in _ADAPTERS if adapter.matches(folder)]
     if len(found) == 1:
         return found[0]

@@ -10,8 +10,9 @@ from pathlib import Path
 from configs.errors import ModelError
 from servables.base import LoadOptions
 from servables.digests import Digests, FileDigest
-from servables.files import DIGESTS
+from servables.files import DIGESTS, SIGNED
 from servables.load import FORMATS, detect, load_servable
+from servables.signing import signature
 from servables.store import GREATEST, ROOT, Version, check_name, is_number
 from servables.versions import read_contents
 from servables.workplace import workplace
@@ -40,6 +41,7 @@ def push_model(
     *,
     format: str | None = None,
     options: LoadOptions | None = LoadOptions(),  # noqa: B008 - frozen
+    private_key: Path | None = None,
     progress: Progress = lambda _bytes, _total: None,
 ) -> Pushed:
     """Copy `source` to `<root>/<name>/<version>/` under a temporary name, with digests, try it there, and rename it.
@@ -52,6 +54,7 @@ def push_model(
         version: the number; by default one more than the greatest in the folder.
         format: the model's format, where its files could be several.
         options: how to load it once before it is published; None: only its format is looked for.
+        private_key: signs the version, as `servables.signing.signature` says.
 
     Raises:
         ModelError: bad source, name or number, the model does not load, or the disk refuses. Nothing was published.
@@ -65,6 +68,8 @@ def push_model(
             digests = _copy(sources, folder, progress)
             _check_same(source, digests, known)
             write_file(folder / DIGESTS, digests.model_dump_json(indent=1).encode())
+            if private_key is not None:
+                write_file(folder / SIGNED, signature(folder, private_key))
             found = _try(source, folder, format, options)
             sync_folders(folder)
             published = _publish(folder, model_dir, version)
