@@ -10,7 +10,7 @@ from configs.tensors import Rows
 from servables.base import LoadOptions, Servable
 from servables.extras import require
 from servables.files import matching, one_line, only_file
-from servables.manifest import read_manifest
+from servables.manifest import Manifest, read_manifest
 from servables.tabular import Predict, build, classes, on_cpu_only
 
 NAME = "lightgbm"
@@ -24,7 +24,7 @@ def matches(folder: Path) -> bool:
     return bool(matching(folder, PATTERNS))
 
 
-def load(folder: Path, options: LoadOptions) -> Servable:
+def load(folder: Path, options: LoadOptions, manifest: Manifest | None = None) -> Servable:
     """Load the booster; outputs are `label` and `probs`, or `value` unless it classifies. Raises ModelError."""
     on_cpu_only(folder, NAME, options)
     library = require("lightgbm", "lightgbm")
@@ -36,7 +36,7 @@ def load(folder: Path, options: LoadOptions) -> Servable:
     except (library.basic.LightGBMError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not a LightGBM model: {one_line(error)}") from error
     objective = header.get("objective", "").partition(" ")[0]
-    return build(folder, read_manifest(folder), _predict(booster, objective, options.threads), booster.num_feature())
+    return build(folder, manifest or read_manifest(folder), _predict(booster, objective, options.threads), booster.num_feature())
 
 
 def _header(path: Path, text: bytes) -> dict[str, str]:

@@ -10,7 +10,7 @@ from configs.tensors import Rows
 from servables.base import LoadOptions, Servable
 from servables.extras import require
 from servables.files import matching, only_file
-from servables.manifest import read_manifest
+from servables.manifest import Manifest, read_manifest
 from servables.tabular import Predict, build, on_cpu_only
 
 NAME = "sklearn"
@@ -22,7 +22,7 @@ def matches(folder: Path) -> bool:
     return bool(matching(folder, PATTERNS))
 
 
-def load(folder: Path, options: LoadOptions) -> Servable:
+def load(folder: Path, options: LoadOptions, manifest: Manifest | None = None) -> Servable:
     """Load the estimator; outputs are `label` and `probs`, or `value` for a regressor. Raises ModelError."""
     on_cpu_only(folder, NAME, options)
     require("sklearn", "sklearn")
@@ -32,7 +32,7 @@ def load(folder: Path, options: LoadOptions) -> Servable:
         raise ModelError(f"{path} holds a {type(estimator).__name__}, which has no predict")
     _set_threads(estimator, options.threads)
     features = getattr(estimator, "n_features_in_", None)
-    return build(folder, read_manifest(folder), _predict(estimator), features)
+    return build(folder, manifest or read_manifest(folder), _predict(estimator), features)
 
 
 def _skops(path: Path, options: LoadOptions) -> Any:

@@ -11,7 +11,7 @@ from configs.tensors import Rows
 from servables.base import LoadOptions, Servable
 from servables.extras import require
 from servables.files import matching, one_line, only_file
-from servables.manifest import read_manifest
+from servables.manifest import Manifest, read_manifest
 from servables.tabular import Predict, build, classes, on_cpu_only
 
 NAME = "xgboost"
@@ -23,7 +23,7 @@ def matches(folder: Path) -> bool:
     return bool(matching(folder, PATTERNS))
 
 
-def load(folder: Path, options: LoadOptions) -> Servable:
+def load(folder: Path, options: LoadOptions, manifest: Manifest | None = None) -> Servable:
     """Load the booster; outputs are `label` and `probs`, or `value` unless it classifies. Raises ModelError."""
     on_cpu_only(folder, NAME, options)
     library = require("xgboost", "xgboost")
@@ -33,7 +33,7 @@ def load(folder: Path, options: LoadOptions) -> Servable:
         booster.load_model(path)
     except library.core.XGBoostError as error:
         raise ModelError(f"{path} is not an XGBoost model: {one_line(error)}") from error
-    return build(folder, read_manifest(folder), _predict(booster), booster.num_features())
+    return build(folder, manifest or read_manifest(folder), _predict(booster), booster.num_features())
 
 
 def _predict(booster: Any) -> Predict:

@@ -100,6 +100,6 @@ def safe_path(place: str, name: str) -> str:
     )
 
 
-def without_secrets(url: str) -> str:
-    """A URL for messages: what stands before `@` may be a password."""
-    return re.sub(r"//[^/@]*@", "//…@", url)
+def without_secrets(text: str) -> str:
+    """A text with URLs, for messages: what stands before an `@` may be a password."""
+    return re.sub(r"//[^/@\s]*@", "//…@", text)

@@ -66,7 +66,8 @@ class Registry:
         except MillraceError:
             raise
         except Exception as error:  # of MLflow, requests, SQLAlchemy, or the store of the artifacts
-            raise ModelError(f"{self.place}: the registry {_place()} does not give it: {one_line(error)}") from error
+            why = without_secrets(one_line(error))
+            raise ModelError(f"{self.place}: the registry {_place()} does not give it: {why}") from error
 
 
 def _uris() -> tuple[str, str]:

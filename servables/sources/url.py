@@ -129,6 +129,4 @@ class Url:
         except FileNotFoundError as error:
             raise ModelError(f"{self.place} does not exist; put a version in {self.place}/1/") from error
         except Exception as error:  # every file system and every store has errors of its own
-            raise ModelError(
-                f"{self.place} cannot be read: {one_line(error).replace(self._url, self.place)}"
-            ) from error
+            raise ModelError(f"{self.place} cannot be read: {without_secrets(one_line(error))}") from error
