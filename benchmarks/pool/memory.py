@@ -20,9 +20,8 @@ OPTIONS = LoadOptions(trust="pickle")
 class _Mallinfo2(ctypes.Structure):
     """`struct mallinfo2` of glibc 2.33 and later."""
 
-    _fields_ = [  # noqa: RUF012
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    _fields_ = [(f"before{i}", ctypes.c_size_t) for i in range(4)] + [
+        (name, ctypes.c_size_t) for name in ("hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
     ]
 
 

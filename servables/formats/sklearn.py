@@ -11,6 +11,7 @@ from servables.base import LoadOptions, Servable
 from servables.extras import require
 from servables.files import matching, only_file
 from servables.manifest import Manifest, read_manifest
+from servables.memory import of_arrays
 from servables.tabular import Predict, build, on_cpu_only
 
 NAME = "sklearn"
@@ -32,7 +33,7 @@ def load(folder: Path, options: LoadOptions, manifest: Manifest | None = None) -
         raise ModelError(f"{path} holds a {type(estimator).__name__}, which has no predict")
     _set_threads(estimator, options.threads)
     features = getattr(estimator, "n_features_in_", None)
-    return build(folder, manifest or read_manifest(folder), _predict(estimator), features)
+    return build(folder, manifest or read_manifest(folder), _predict(estimator), features, of_arrays(estimator))
 
 
 def _skops(path: Path, options: LoadOptions) -> Any:
