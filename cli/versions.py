@@ -4,7 +4,7 @@ import json
 import time
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -125,7 +125,8 @@ def _change(client: AdminClient, servable: str, action: str, version: int | None
 def _table(*columns: str) -> Table:
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column == "version" else "left")
+        justify: Literal["left", "right"] = "right" if column == "version" else "left"
+        table.add_column(column, overflow="fold", justify=justify, no_wrap=column in ("since", "at"))
     return table
 
 
@@ -143,7 +144,8 @@ _NOTES = {"pinned": "pinned", "taken_out": "taken out"}
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
+    """Local time; JSON has the seconds since 1970."""
+    return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
 
 
 def _say(text: str) -> None:
