@@ -123,7 +123,8 @@ class ModelNode(_OneReferenceEach):
     version: Number | None = Field(None, description="A fixed version instead of the newest.")
     versions: Versions | None = Field(None, description="Which versions are in; without it the newest that works.")
     format: str | None = Field(
-        None, description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm or python; else detected."
+        None,
+        description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm, python or mlflow; else detected.",
     )
     trust: Literal["pickle"] | None = Field(
         None, description="`pickle` allows joblib and pickle files, which can run any code when loaded."

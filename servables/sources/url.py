@@ -13,11 +13,13 @@ from configs.errors import ModelError
 from servables import versions as quiet
 from servables.digests import Digests, misfits
 from servables.extras import require
-from servables.files import DIGESTS, TEMPORARY, is_aside, one_line
+from servables.files import DIGESTS, SIGNED, TEMPORARY, is_aside, one_line
 from servables.sources.base import Progress, Published, safe_path, without_secrets
 from servables.store import is_number
 
 _CHUNK = 4 << 20
+_ABOUT = (DIGESTS, SIGNED)
+"""Files that tell of the others."""
 
 Files = Mapping[str, Any]
 """Path relative to the version → `pyarrow.fs.FileInfo`."""
@@ -87,7 +89,7 @@ class Url:
 
     def _fingerprint(self, place: str, files: Files, now: float) -> str:
         """Raises ModelError unless the version is whole."""
-        sizes = {safe_path(place, name): info.size for name, info in files.items() if name != DIGESTS}
+        sizes = {safe_path(place, name): info.size for name, info in files.items() if name not in _ABOUT}
         if DIGESTS in files:
             digests = self._read(place, files[DIGESTS])
             if problem := "; ".join(list(misfits(digests, sizes))[:3]):

@@ -49,7 +49,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             else:
                 for command in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
                     check(*command.replace(URL, server.url).split("\n", 1))
-    assert len(blocks) == 12
+    assert len(blocks) == 13
 
 
 FLOWERS = Path("models/flowers")

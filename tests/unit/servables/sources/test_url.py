@@ -29,6 +29,7 @@ def memory() -> Iterator[Any]:
 def test_versions_of_a_folder(store: Path, push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (1, 2, 10):
         push(number, f"tree {number}")
+    (store / "m" / "1" / "digests.sig").write_bytes(b"a signature is none of the files that it vouches for")
     (store / "m" / "2" / "model.txt").write_text("half")
     for number in (3, 4):
         (store / "m" / str(number)).mkdir()
