@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support.load import Load, http_client
-from tests.support.server import Server
+from tests.support.server import ROOT, Server, millrace
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -54,18 +55,27 @@ class Numbers:
         """Wait until these answer."""
         self.server.wait(lambda: self.serving() == (inside, outside), 120, f"versions {inside} and {outside} answer")
 
-    def load(self) -> Load:
-        """Clients that each must never see an older version after a newer one."""
-        return Load([self._client() for _ in range(4)])
+    def operate(self, *arguments: object, token: str | None = None) -> tuple[int, str]:
+        """Exit code and output of `millrace models`, with the token that control left in its folder."""
+        command = millrace("models", *map(str, arguments), "--url", self.server.http)
+        command += [] if token is None else ["--token", token]
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+        )
+        return done.returncode, done.stdout
 
-    def _client(self):  # type: ignore[no-untyped-def]
+    def load(self, forwards: bool = True) -> Load:
+        """Clients that each must never see an older version after a newer one, unless there is a way back."""
+        return Load([self._client(forwards) for _ in range(4)])
+
+    def _client(self, forwards: bool):  # type: ignore[no-untyped-def]
         seen = [0.0, 0.0]
 
         def right(answer: dict) -> bool:
             now = [answer["inside"][0][0], answer["outside"][0][0]]
             newer = all(a >= b for a, b in zip(now, seen, strict=True))
             seen[:] = now
-            return newer
+            return newer or not forwards
 
         return http_client(f"{self.server.http}/numbers", {"x": [[0, 0]]}, right)
 
@@ -108,3 +118,32 @@ def test_a_broken_version_gets_no_request_and_a_killed_control_goes_on(numbers: 
         numbers.until(inside + 2, outside + 2)
         assert control not in numbers.server.replicas("millrace", "control")
     assert load.failures == []
+
+
+@pytest.mark.proxy("haproxy")
+def test_operators_roll_back_and_unload_under_load(numbers: Numbers) -> None:
+    inside, outside = numbers.serving()
+    numbers.publish("inside", inside + 1)
+    numbers.publish("outside", outside + 1)
+    numbers.until(inside + 1, outside + 1)
+    with numbers.load(forwards=False) as load:
+        for servable, number in (("numbers.inside", inside), ("numbers.outside", outside)):
+            code, output = numbers.operate("rollback", servable)
+            assert code == 0, output
+            assert f"{servable}: version {number} has the traffic in every gateway" in output
+        load.wait_for_more(20)
+        assert numbers.serving() == (inside, outside)
+        assert numbers.operate("load", "numbers.outside")[0] == 0
+        assert numbers.operate("unload", "numbers.outside", outside + 1)[0] == 0
+        assert numbers.serving() == (inside, outside)
+        assert not [name for name in numbers.server.stages("numbers") if f".outside.{outside + 1}-" in name]
+        load.wait_for_more(20)
+    assert load.failures == []
+
+
+@pytest.mark.proxy("haproxy")
+def test_only_operators_with_the_token_are_let_in(numbers: Numbers) -> None:
+    code, output = numbers.operate("rollback", "numbers.inside", token="wrong")
+    assert code == 1
+    assert "does not take this token" in output
+    assert numbers.server.request("/admin/servables").status == 401
