@@ -36,7 +36,9 @@ def load(folder: Path, options: LoadOptions, manifest: Manifest | None = None) -
     except (library.basic.LightGBMError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not a LightGBM model: {one_line(error)}") from error
     objective = header.get("objective", "").partition(" ")[0]
-    return build(folder, manifest or read_manifest(folder), _predict(booster, objective, options.threads), booster.num_feature())
+    return build(
+        folder, manifest or read_manifest(folder), _predict(booster, objective, options.threads), booster.num_feature()
+    )
 
 
 def _header(path: Path, text: bytes) -> dict[str, str]:
