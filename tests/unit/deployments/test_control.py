@@ -15,8 +15,9 @@ from ray.exceptions import ActorDiedError
 from configs.errors import ModelError
 from configs.graph import GraphConfig
 from configs.serve import AppArgs
+from configs.versions import Versions
 from deployments import control, follower, gateways, last_good, stages
-from deployments.catalogue import Catalogue, catalogue
+from deployments.catalogue import Catalogue, Served, catalogue
 from deployments.control import Control, default_state_url
 from deployments.follower import Follower
 from deployments.stage import version_of
@@ -24,6 +25,8 @@ from graphs.check import check_graph
 from graphs.slot import Occupant, Slot
 from rollouts.life import Key
 from rollouts.store import StateStore
+from servables.sources.base import Published
+from servables.sources.folder import Folder
 from tests.unit.deployments.fake_serve import OWNER, FakeServe
 
 GRAPH = {
@@ -188,6 +191,36 @@ async def test_gateways_start_with_the_newest_versions_and_follow_to_newer_ones(
     world.publish("there", 5)
     await until(lambda: one.uses() == two.uses() == {HERE: 2, THERE: 5})
     await until(lambda: world.staged() == {5} and {key.number for key in one.memory} == {2, 5})
+
+
+async def test_the_traffic_follows_an_alias(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    aliases, published = {"champion": 1}, Folder.published
+
+    def with_aliases(folder: Folder, *arguments: Any) -> Published:
+        if "away" in aliases:
+            raise ModelError("the registry is away")
+        return replace(published(folder, *arguments), aliases=dict(aliases))
+
+    monkeypatch.setattr(Folder, "published", with_aliases)
+    monkeypatch.setattr(Served, "policy", Versions(alias="champion"))  # type: ignore[call-arg]
+    for number in (2, 3):
+        world.publish("here", number)
+        world.publish("there", number)
+    await world.start_control()
+    one = await world.start_gateway("one")
+    assert one.uses() == {HERE: 1, THERE: 1}
+    aliases["champion"] = 2
+    await until(lambda: one.uses() == {HERE: 2, THERE: 2} and world.staged() == {2})
+    for nothing_changes in ({}, {"champion": 2, "away": 1}, {"champion": 9}):
+        aliases.clear()
+        aliases.update(nothing_changes)
+        await world.kill_control()
+        await world.start_control()
+        await asyncio.sleep(0.2)
+        assert one.uses() == {HERE: 2, THERE: 2}
+        assert world.staged() == {2}
+    aliases["champion"] = 1
+    await until(lambda: one.uses() == {HERE: 1, THERE: 1} and world.staged() == {1})
 
 
 async def test_an_old_version_is_kept_until_its_last_call_has_ended(world: World) -> None:
