@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 _CONTROL = "ray::ServeReplica:millrace:control"
@@ -38,10 +39,11 @@ class Kills:
         while not self._stop.wait(wait_s):
             wait_s = _LOOK_S
             for pid in set(control_of(self._server)) - killed:
-                os.kill(pid, signal.SIGKILL)
-                self.at.append(time.time())
                 killed.add(pid)
-                wait_s = self._every_s
+                with suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(pid, signal.SIGKILL)
+                    self.at.append(time.time())
+                    wait_s = self._every_s
 
 
 def control_of(server: int) -> list[int]:
