@@ -8,6 +8,8 @@ from benchmarks.versions.outcome import EVERY, Judged, Outcome
 
 TIMES = 2.0
 """Most that the p99 during swaps may be, as a multiple of the calm one."""
+BUSY_MS = 5.0
+"""A generator that sends so late while nothing else goes on does not get a core when it needs one."""
 _PROXIES = {"haproxy": "HAProxy", "python": "Ray's Python proxy"}
 _MODELS = {
     "inline": "a Python class in the gateway",
@@ -50,6 +52,11 @@ def about(outcome: Outcome) -> str:
         f"pause; of them over {' and '.join(_protocols(outcome))}"
     )
     lines.append(f"- generator: {outcome.busy:.0%} of a core")
+    if (behind_ms := outcome.parts[0].behind_ms) > BUSY_MS:
+        lines.append(
+            f"- **other work ran on the machine**: even in the calm part one request in a hundred was sent "
+            f"{behind_ms:.0f} ms late or more, so that percentiles and their ratios are the machine's rather than the server's"
+        )
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from benchmarks.versions.models import INLINE, NETWORK, PLACED, Numbered, Publis
 from benchmarks.versions.outcome import ALONE, CALM, SWAPS, Outcome, Part, keep, kept
 from benchmarks.versions.plot import draw
 from benchmarks.versions.records import NONE, RECORD, Records, load_records
-from benchmarks.versions.report import aims, render
+from benchmarks.versions.report import about, aims, render
 from benchmarks.versions.run import Seen
 from benchmarks.versions.summary import summarise
 from configs.errors import ModelError
@@ -137,6 +138,14 @@ def test_losses_and_unwanted_answers_are_told_with_their_reasons() -> None:
     ]
     assert bad.unwanted == [Unwanted(INLINE, 1, 1.0)]
     assert "| inline/HTTP: HTTP 500: no | 1 |" in render([bad])
+
+
+def test_a_busy_machine_is_told() -> None:
+    quiet = outcome(*CALM_ONES, (16.5, 2), (26.5, 3))
+    calm, *rest = quiet.parts
+    busy = replace(quiet, parts=[replace(calm, behind_ms=20.0), *rest])
+    assert "other work" not in about(quiet)
+    assert "was sent 20 ms late or more" in about(busy)
 
 
 def test_an_outcome_is_kept(tmp_path: Path) -> None:
