@@ -46,7 +46,7 @@ def _marks(axes: Axes, outcome: Outcome) -> None:
     for number, moment in enumerate(outcome.kills):
         label = "" if number else "control killed"
         axes.axvline(moment - outcome.began, color=_KILL, linestyle="dotted", linewidth=0.9, label=label)
-    for judged in outcome.parts:
+    for number, judged in enumerate(outcome.parts):  # their names one below the other: some parts are short
         began = judged.part.began - outcome.began
         axes.axvline(began, color="black", linewidth=0.6)
-        axes.text(began, 0.99, f" {judged.part.name}", transform=rows, va="top", fontsize=9)
+        axes.text(began, 1 - 0.05 * number, f" {judged.part.name}", transform=rows, va="top", fontsize=9)

@@ -55,7 +55,8 @@ def about(outcome: Outcome) -> str:
     if (behind_ms := outcome.parts[0].behind_ms) > BUSY_MS:
         lines.append(
             f"- **other work ran on the machine**: even in the calm part one request in a hundred was sent "
-            f"{behind_ms:.0f} ms late or more, so that percentiles and their ratios are the machine's rather than the server's"
+            f"{behind_ms:.0f} ms late or more, so that percentiles and their ratios are the machine's rather than the "
+            "server's"
         )
     return "\n".join(lines)
 
