@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.errors import ModelError
 from configs.graph import EnsembleNode, ModelNode, NodeBase
 from configs.serve import AppArgs
 from configs.versions import Versions
@@ -103,20 +102,24 @@ class Served:
             self.source.local(key.number, self.content_of(key)).release()
 
     def verify(self, key: Key) -> None:
-        """Read a version's files and compare them with their digests. Raises ModelError."""
+        """Read a version's files and compare them with their digests, and those with their signature.
+
+        What is damaged is fetched again when it is asked for again. Raises ModelError, MissingExtra.
+        """
         if self.source is None:
             return
         content = self.content_of(key)
         version = self.source.local(key.number, content)
+        whole = False
         try:
             verify(version.path)
+            whole = True
             if self.keys:
                 check_signature(version.path, self.keys)
-        except ModelError:
+        finally:
             version.release()
-            self.source.forget(key.number, content)
-            raise
-        version.release()
+            if not whole:
+                self.source.forget(key.number, content)
 
     def _key(self, number: int, fingerprint: str) -> Key:
         content = fingerprint[:CONTENT_LENGTH]

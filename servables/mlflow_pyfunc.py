@@ -1,6 +1,7 @@
 """Any model of MLflow's, through its own loader `pyfunc`: it unpickles, so only with `trust: pickle`."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def load_pyfunc(folder: Path, options: LoadOptions, described: MlModel, manifest
     require("pandas", "mlflow")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     pyfunc = require("mlflow.pyfunc", "mlflow")
+    # The model's own code, which may import more with any call, must leave its version as it was pushed and signed.
+    sys.dont_write_bytecode = True
     try:
         model = pyfunc.load_model(str(folder), suppress_warnings=True)
     except Exception as error:  # whatever its code does

@@ -2,13 +2,15 @@
 
 import base64
 import binascii
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from configs.errors import ConfigError, ModelError
+from servables.digests import read_digests
 from servables.extras import require
-from servables.files import DIGESTS, SIGNED
+from servables.files import DIGESTS, SIGNED, tree
 
 Key = Any
 """A public key of `cryptography`'s, which is an extra."""
@@ -48,7 +50,10 @@ def trusted_keys(paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 def check_signature(folder: Path, keys: Sequence[str]) -> None:
-    """Raises ModelError unless one of these keys (PEM) signed the version's digests."""
+    """Check that one of these keys (PEM) signed the version's digests, and that they list every file that is there.
+
+    Files are not read: see `servables.versions.verify`. Raises ModelError, also for hidden files and Python's caches.
+    """
     exceptions = require("cryptography.exceptions", "signing")
     try:
         given = base64.b64decode((folder / SIGNED).read_bytes().strip(), validate=True)
@@ -65,8 +70,20 @@ def check_signature(folder: Path, keys: Sequence[str]) -> None:
             _public(key).verify(given, signed)
         except exceptions.InvalidSignature:
             continue
-        return
+        return _check_all_listed(folder)
     raise ModelError(f"{folder} is signed by none of the {len(keys)} `trusted_keys`, or was changed after that")
+
+
+def _check_all_listed(folder: Path) -> None:
+    """Of the version or not, its code could load the file: Python prefers what lies in `__pycache__` to the source."""
+    digests = read_digests(folder)
+    listed = {DIGESTS, SIGNED, *(digests.files if digests is not None else ())}
+    added = sorted(name for name, status in tree(folder).items() if stat.S_ISREG(status.st_mode) and name not in listed)
+    if added:
+        raise ModelError(
+            f"{folder} holds what was not signed: {', '.join(added[:3])} ({len(added)} in all); with `trusted_keys` "
+            "there may be nothing else in a version, hidden files neither: remove it, or push the model again"
+        )
 
 
 def _public(text: str) -> Key:

@@ -1,10 +1,11 @@
 """Servables whose versions are fetched: keys, contents, and the version that an alias names."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from configs.errors import ModelError
+from configs.errors import MissingExtra, ModelError
 from configs.graph import ModelNode
 from configs.node_options import Batch
 from configs.versions import Versions
@@ -41,6 +42,34 @@ def test_a_version_is_fetched_and_verified_by_its_key(url: str, tmp_path: Path, 
     with pytest.raises(ModelError, match="is damaged"):
         each.verify(key)
     each.verify(key)  # what was damaged is gone, so it was fetched again
+
+
+def test_a_version_that_is_not_signed_is_kept_but_not_held(url: str, tmp_path: Path) -> None:
+    each = replace(served(url, tmp_path), keys=("a key",))
+    (key,) = each.published(0).keys
+    with pytest.raises(ModelError, match="is not signed"):
+        each.verify(key)
+    assert each.source is not None
+    (folder,) = (tmp_path / FETCHED).glob("*/4-*")  # another copy would be no better
+    each.source.forget(4, each.content_of(key))
+    assert not folder.exists()
+
+
+def test_nothing_is_held_where_no_signature_can_be_read(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_folder: Path, _keys: tuple[str, ...]) -> None:
+        raise MissingExtra("run: pip install")
+
+    monkeypatch.setattr("deployments.catalogue.check_signature", missing)
+    each = replace(served(url, tmp_path), keys=("a key",))
+    (key,) = each.published(0).keys
+    with pytest.raises(MissingExtra) as raised:
+        each.verify(key)
+    assert each.source is not None
+    each.source.forget(4, each.content_of(key))
+    assert not list((tmp_path / FETCHED).glob("*/4-*"))
+    assert raised.tb is not None  # whose frames would have kept the lock
 
 
 def test_the_version_with_an_alias(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Models as MLflow writes them: safe ones by our adapters, the rest by MLflow's loader and only when trusted."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,19 @@ def test_pyfunc(saved: Any, table: Table) -> None:
     assert list(found["said"][:1]) == ["é".encode()]
     with pytest.raises(ModelError, match="run on the CPU"):
         load_servable(folder, LoadOptions(trust="pickle", device="cuda:0"))
+
+
+def test_a_models_own_code_leaves_nothing_in_its_version(
+    saved: Any, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    code = "class Same:\n    predict = staticmethod(lambda x: x)\n\n_load_pyfunc = lambda path: Same"
+    (tmp_path / "its_own_code.py").write_text(code)
+    x, paths = table[0], [str(tmp_path / "its_own_code.py")]
+    folder = saved("pyfunc", None, x, x, loader_module="its_own_code", code_paths=paths)
+    load_servable(folder, TRUSTING).close()
+    assert not list(folder.rglob("__pycache__"))
 
 
 @pytest.mark.parametrize(

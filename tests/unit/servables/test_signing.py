@@ -71,6 +71,19 @@ def test_a_change_after_the_signature_is_seen(tmp_path: Path, version: Path) -> 
         check_signature(version, trusted_keys([public]))
 
 
+@pytest.mark.parametrize("name", ["code/__pycache__/helper.cpython-311.pyc", ".hidden", "a/.b/c", "__pycache__/x.py"])
+def test_what_was_not_signed_is_refused_wherever_it_lies(tmp_path: Path, version: Path, name: str) -> None:
+    private, public = keys(tmp_path, "ours")
+    sign(version, private)
+    options = LoadOptions(keys=trusted_keys([public]))
+    load_servable(version, options).close()
+    (version / name).parent.mkdir(parents=True, exist_ok=True)
+    (version / name).write_bytes(b"code")
+    verify(version)  # without keys such a file belongs to no version
+    with pytest.raises(ModelError, match=f"what was not signed: {name} .1 in all.*remove it"):
+        load_servable(version, options)
+
+
 @pytest.mark.parametrize(
     ("content", "says"), [(None, "is not signed .digests.sig is missing.*--sign"), (b"\xff\n", "no signature as")]
 )
