@@ -16,7 +16,7 @@ from cli import models
 from configs.documents import Document, load_document
 from configs.errors import ConfigError, MillraceError
 from configs.loader import graph_json_schema
-from configs.serve import find_root, lint_serve_config
+from configs.serve import AppArgs, find_root, graphs_folder, is_ours, lint_serve_config
 
 app = typer.Typer(
     help="Millrace: describe a graph of models once; serve it over HTTP, gRPC and Python handles on Ray Serve.",
@@ -143,33 +143,43 @@ def _problems(file: Path, profile: str, root: Path | None, load: bool) -> str:
         return error.message
 
 
-def _check(file: Path, root: Path, profile: str, load: bool) -> None:
+def _check(file: Path, root: Path, profile: str, load: bool, keys: tuple[str, ...] = ()) -> None:
     from graphs.check import check_file
     from graphs.trial import try_file
 
-    (try_file if load else check_file)(file, root, profile)
+    if load:
+        try_file(file, root, profile, keys)
+    else:
+        check_file(file, root, profile)
 
 
 def _graph_problems(applications: list[dict[str, Any]], profile: str, load: bool) -> list[str]:
-    from configs.serve import AppArgs, graphs_folder, is_ours
-
     found: list[str] = []
     for application in applications:
         root = graphs_folder(application)
         if not is_ours(application) or root is None:
             continue
-        args = AppArgs.model_validate(application.get("args", {}))
-        for graph in args.graphs:
-            try:
-                _check(root / graph, root, profile or ("" if args.profile == "auto" else args.profile), load)
-            except ConfigError as error:
-                found.append(error.message)
+        found += _application_problems(AppArgs.model_validate(application.get("args", {})), root, profile, load)
     return found
 
 
-def _router_problems(document: Document) -> Iterator[str]:
-    from configs.serve import AppArgs, graphs_folder, is_ours
+def _application_problems(args: AppArgs, root: Path, profile: str, load: bool) -> Iterator[str]:
+    from servables.signing import trusted_keys
 
+    keys: tuple[str, ...] = ()
+    try:
+        keys = trusted_keys([root / path for path in args.trusted_keys])
+    except MillraceError as error:
+        load = False  # nobody could say whose code it is
+        yield error.message
+    for graph in args.graphs:
+        try:
+            _check(root / graph, root, profile or ("" if args.profile == "auto" else args.profile), load, keys)
+        except ConfigError as error:
+            yield error.message
+
+
+def _router_problems(document: Document) -> Iterator[str]:
     for index, application in enumerate(document.data["applications"]):
         root = graphs_folder(application)
         args = AppArgs.model_validate(application.get("args", {})) if is_ours(application) else None

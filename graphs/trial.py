@@ -14,15 +14,18 @@ from graphs.typing import infer
 from servables.base import LoadOptions
 
 
-def try_file(path: Path, root: Path, profile: str = "") -> None:
+def try_file(path: Path, root: Path, profile: str = "", keys: tuple[str, ...] = ()) -> None:
     """Check a graph's YAML file, then load every node on the CPU and check the whole again; nothing is called.
+
+    Args:
+        keys: as in `LoadOptions`.
 
     Raises:
         ConfigError: lists every problem, with lines.
     """
     document = load_document(path)
     flat = check_graph(parse_graph(document), root, document, profile).flat
-    instances, problems = _load(flat, root, document)
+    instances, problems = _load(flat, root, document, LoadOptions(keys=keys))
     for instance in instances.values():
         instance.close()
     problems += _misfits(flat, {name: instance.signature for name, instance in instances.items()}, document)
@@ -30,12 +33,14 @@ def try_file(path: Path, root: Path, profile: str = "") -> None:
         raise config_error(problems)
 
 
-def _load(flat: FlatGraph, root: Path, document: Document) -> tuple[dict[str, Instance], list[Problem]]:
+def _load(
+    flat: FlatGraph, root: Path, document: Document, options: LoadOptions
+) -> tuple[dict[str, Instance], list[Problem]]:
     instances: dict[str, Instance] = {}
     problems: list[Problem] = []
     for node in flat.all_nodes():
         try:
-            instances[node.name] = load_instance(node, root, LoadOptions())
+            instances[node.name] = load_instance(node, root, options)
         except MillraceError as error:
             problems.append(document.problem(place_of(node.name, "")[:2], error.message))
     return instances, problems

@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
@@ -149,6 +151,30 @@ def test_check_loads_models_to_know_their_names_and_types(tmp_path: Path) -> Non
     assert "g.yaml:5: nodes.n: node n: the graph gives inputs z; the model takes x FP32[-1, 2]" in output
     assert "g.yaml:6: outputs.y: m has no output wrong; it gives y" in output
     assert millrace("check", graph, "--root", tmp_path, "--no-load")[0] == 0
+
+
+def test_check_loads_only_what_a_trusted_key_signed(tmp_path: Path) -> None:
+    folder = tmp_path / "models/m/1"
+    folder.mkdir(parents=True)
+    (folder / "signature.json").write_text(f'{{"module": "{NODES}Add", "kwargs": {{}}}}')
+    nodes = "{m: {model: models/m, inputs: {x: x}}}"
+    (tmp_path / "g.yaml").write_text(f"name: g\ninputs: {{x: 'FP32[-1, 2]'}}\nnodes: {nodes}\noutputs: {{y: m.y}}\n")
+    config = tmp_path / "serve.yaml"
+    config.write_text(
+        "applications:\n  - name: m\n    import_path: deployments.app:build\n    route_prefix: /\n"
+        f"    args: {{graphs: [g.yaml], root: '{tmp_path}', trusted_keys: [ours.pub]}}\n"
+    )
+    code, output = millrace("check", config)
+    assert code == 1
+    assert "ours.pub is no Ed25519 public key" in output
+    assert "not signed" not in output  # nothing is loaded
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    (tmp_path / "ours.pub").write_bytes(public.public_bytes(encoding, form))
+    code, output = millrace("check", config)
+    assert code == 1
+    assert "g.yaml:3: nodes.m: node m:" in output
+    assert "1 is not signed" in output
 
 
 def test_check_finds_an_output_without_a_type(tmp_path: Path) -> None:
