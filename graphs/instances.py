@@ -20,6 +20,7 @@ from graphs.switches import case_codes, confidence
 from servables.base import LoadOptions, Servable
 from servables.load import load_servable
 from servables.samples import batch_sizes, repeated, warmup_rows
+from servables.sources.aside import LONG_S
 from servables.sources.base import Local
 from servables.sources.named import source_of
 
@@ -138,7 +139,7 @@ def _version(config: ModelNode | EnsembleNode, root: Path, number: int | None, c
     source = source_of(config.model, root)
     rules = config.versions if isinstance(config, ModelNode) else None
     if number is None and rules is not None and rules.alias is not None:
-        number = source.published(time.time()).number_of(rules.alias)
+        number = source.published(time.time(), patience_s=LONG_S).number_of(rules.alias)
     version = source.local(config.version if number is None else number, content)
     try:
         yield version

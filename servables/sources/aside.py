@@ -1,5 +1,6 @@
 """Ask what may hang in a thread of its own, so that a registry that is away holds nobody up."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Lock, Thread
@@ -9,49 +10,82 @@ from configs.errors import ModelError
 
 T = TypeVar("T")
 
-FIRST_S = 20.0
-"""Patience with the first answer, for which libraries are imported and connections are made."""
-PATIENCE_S = 2.0
-"""Patience with each later one."""
+SHORT_S = 5.0
+"""Patience of who asks again and again: longer than the first answer of an MLflow registry takes (1 s)."""
+LONG_S = 20.0
+"""Patience of who cannot go on without the answer."""
+SHARED_S = 1.0
+"""How long an answer that came late counts for those who ask after the first that it is given to."""
+GIVEN_UP_S = 60.0
+"""After so long without an answer the question is asked again."""
+MOST_THREADS = 8
+"""Questions without an answer that there may be at a time; each keeps a thread."""
+
+
+class _Question(Generic[T]):
+    def __init__(self, now: float) -> None:
+        self.answer: Future[T] = Future()
+        self.asked_at = now
+        self.late = False
+        self.taken_at: float | None = None
+        """When a late answer was given to somebody."""
 
 
 class Aside(Generic[T]):
-    """One question at a time; an answer that comes late is given to who asks next.
+    """One question for all who ask meanwhile; an answer that comes late is given to who asks next.
 
     Args:
         place: whom it asks, for messages.
         ask: gives the answer.
+        clock: seconds.
     """
 
-    def __init__(self, place: str, ask: Callable[[], T]) -> None:
-        self._place, self._ask = place, ask
+    def __init__(self, place: str, ask: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
+        self._place, self._ask, self._clock = place, ask, clock
         self._lock = Lock()
-        self._asked: Future[T] | None = None
-        self._patience = FIRST_S
+        self._asked: _Question[T] | None = None
+        self._given_up: list[_Question[T]] = []
 
-    def __call__(self) -> T:
-        """The answer. Raises what `ask` raises, or ModelError if it takes too long."""
-        with self._lock:
-            fresh = self._asked is None
-            future = self._asked or self._start()
-        wait([future], self._patience if fresh else 0)
-        if not future.done():
-            raise ModelError(f"{self._place} has not answered yet; what is known of it stays as it is")
-        with self._lock:
-            if self._asked is future:
-                self._asked = None
-        self._patience = PATIENCE_S
-        return future.result()
+    def __call__(self, patience_s: float) -> T:
+        """The answer. Raises what `ask` raises, or ModelError if it takes longer than `patience_s` since it was asked.
 
-    def _start(self) -> Future[T]:
-        future: Future[T] = Future()
-        self._asked = future
+        So whoever finds a question that is late already does not wait.
+        """
+        with self._lock:
+            question = self._question()
+        wait([question.answer], max(0.0, question.asked_at + patience_s - self._clock()))
+        with self._lock:
+            if not question.answer.done():
+                question.late = True
+                raise ModelError(f"{self._place} has not answered yet; what is known of it stays as it is")
+            self._take(question)
+        return question.answer.result()
+
+    def _question(self) -> _Question[T]:
+        """The one that is under way or was answered late, else a new one."""
+        now, asked = self._clock(), self._asked
+        self._given_up = [each for each in self._given_up if not each.answer.done()]
+        if asked is None or (asked.taken_at is not None and now - asked.taken_at > SHARED_S):
+            return self._start(now)
+        hangs = not asked.answer.done() and now - asked.asked_at > GIVEN_UP_S
+        if hangs and len(self._given_up) < MOST_THREADS - 1:
+            self._given_up.append(asked)
+            return self._start(now)
+        return asked
+
+    def _take(self, question: _Question[T]) -> None:
+        if not question.late and self._asked is question:
+            self._asked = None
+        question.taken_at = question.taken_at or self._clock()
+
+    def _start(self, now: float) -> _Question[T]:
+        self._asked = question = _Question[T](now)
         # No pool: its threads would hold up the end of the process.
-        Thread(target=self._answer, args=[future], daemon=True, name="millrace-source").start()
-        return future
+        Thread(target=self._answer, args=[question.answer], daemon=True, name="millrace-source").start()
+        return question
 
-    def _answer(self, future: Future[T]) -> None:
+    def _answer(self, answer: Future[T]) -> None:
         try:
-            future.set_result(self._ask())
+            answer.set_result(self._ask())
         except BaseException as error:  # noqa: BLE001  whoever asked gets it
-            future.set_exception(error)
+            answer.set_exception(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from configs.errors import ModelError
+from servables.sources.aside import SHORT_S
 
 CONTENT_LENGTH = 12
 """Hexadecimal digits of a fingerprint by which contents of one version number are told apart."""
@@ -47,15 +48,17 @@ class Local:
 class Source(Protocol):
     """The versions of one model."""
 
-    def published(self, now: float, named: Collection[int] = ()) -> Published:
+    def published(self, now: float, named: Collection[int] = (), patience_s: float = SHORT_S) -> Published:
         """What there is.
 
         Args:
             now: seconds since 1970.
             named: numbers that somebody asks for: a folder of such a one need not be quiet.
+            patience_s: how long an answer may take; the import of libraries comes on top.
 
         Raises:
             ModelError: it cannot be read now.
+            MissingExtra: a library is not installed.
         """
         ...
 
@@ -80,6 +83,10 @@ class Remote(Protocol):
 
     place: str
     """Its name, for messages."""
+
+    def prepare(self) -> None:
+        """Import the libraries that it needs. Raises MissingExtra."""
+        ...
 
     def published(self, now: float) -> Published:
         """As `Source.published`; may take long, or hang. Raises ModelError."""

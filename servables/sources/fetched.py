@@ -15,7 +15,7 @@ from configs.errors import ModelError
 from servables.digests import digests_of
 from servables.files import DIGESTS
 from servables.push import sync_folders, write_file
-from servables.sources.aside import Aside
+from servables.sources.aside import LONG_S, SHORT_S, Aside
 from servables.sources.base import CONTENT_LENGTH, Local, Published, Remote
 from servables.store import PUSHING
 from servables.versions import read_contents, verify
@@ -42,9 +42,10 @@ class Fetched:
         self._remote, self._cache = remote, cache
         self._ask = Aside(remote.place, lambda: remote.published(time.time()))
 
-    def published(self, now: float, named: Collection[int] = ()) -> Published:
-        """What the remote source says. Raises ModelError, also if it does not answer soon."""
-        return self._ask()
+    def published(self, now: float, named: Collection[int] = (), patience_s: float = SHORT_S) -> Published:
+        """What the remote source says. Raises ModelError, also if it does not answer soon; MissingExtra."""
+        self._remote.prepare()
+        return self._ask(patience_s)
 
     def content_of(self, number: int, fits: Callable[[str], bool]) -> str:
         """A content that was fetched, else the one that is published. Raises ModelError if neither fits."""
@@ -59,7 +60,7 @@ class Fetched:
     def local(self, number: int | None = None, content: str = "") -> Local:
         """A version in the cache, fetched if it is not there. Raises ModelError."""
         if number is None:
-            number = max(self._ask().versions, default=None)
+            number = max(self._ask(LONG_S).versions, default=None)
             if number is None:
                 raise ModelError(f"{self._remote.place} has no version that is whole")
         folder = self._cache / f"{number}-{content or self._published_content(number)}"
@@ -77,7 +78,7 @@ class Fetched:
         _remove(self._cache / f"{number}-{content}")
 
     def _published_content(self, number: int) -> str:
-        published = self._ask().versions
+        published = self._ask(LONG_S).versions
         if number not in published:
             have = ", ".join(map(str, sorted(published))) or "none"
             raise ModelError(f"{self._remote.place} has no version {number}; there are: {have}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from servables.sources.aside import SHORT_S
 from servables.sources.base import Local, Published
 from servables.store import Found, find_version, scan
 from servables.versions import State
@@ -18,7 +19,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def published(self, now: float, named: Collection[int] = ()) -> Published:
+    def published(self, now: float, named: Collection[int] = (), patience_s: float = SHORT_S) -> Published:
         """Every whole version. Reads names, sizes and times of files. Raises ModelError: the folder cannot be read."""
         found = scan(self._path, now)
         return Published(

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from configs.errors import MillraceError, ModelError
@@ -30,6 +31,10 @@ class Registry:
             raise ModelError(f"mlflow:{name}: {name!r} cannot be the name of a registered model; write `mlflow:<name>`")
         self._name = name
         self.place = f"mlflow:{name}"
+
+    def prepare(self) -> None:
+        """Import MLflow, which takes seconds. Raises MissingExtra."""
+        _mlflow()
 
     def published(self, now: float) -> Published:
         """All versions that are ready, and all aliases. Raises ModelError: the registry is away, or lacks the model."""
@@ -91,10 +96,14 @@ def _place() -> str:
 
 
 def _client() -> Any:
+    tracking, registry = _uris()
+    return _mlflow().MlflowClient(tracking, registry)
+
+
+def _mlflow() -> ModuleType:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    tracking, registry = _uris()
-    return require("mlflow.tracking", "mlflow").MlflowClient(tracking, registry)
+    return require("mlflow.tracking", "mlflow")
 
 
 def _all_versions(client: Any, name: str) -> Iterator[Any]:

@@ -38,6 +38,10 @@ class Url:
         self._digests: dict[tuple[str, int, int], Digests] = {}
         """Path, bytes and time of each `digests.json` that was read."""
 
+    def prepare(self) -> None:
+        """Import pyarrow. Raises MissingExtra."""
+        require("pyarrow.fs", "")
+
     def published(self, now: float) -> Published:
         """One listing of the model's folder, and each `digests.json` once. Raises ModelError."""
         versions, notes = {}, []

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import pytest
 
 from configs.errors import ModelError
 from servables.digests import Digests
-from servables.sources import aside
-from servables.sources.aside import Aside
 from servables.sources.base import Progress, Published
 from servables.sources.fetched import KEPT, Fetched
 from servables.sources.named import is_remote, source_of
@@ -32,6 +29,9 @@ class Text:
     def __init__(self, text: str = "tree") -> None:
         self.text, self.fingerprint = text, FINGERPRINT
         self.downloads: list[int] = []
+
+    def prepare(self) -> None:
+        pass
 
     def published(self, now: float) -> Published:
         return Published(dict.fromkeys(range(1, 10), self.fingerprint))
@@ -154,24 +154,6 @@ def test_of_several_processes_one_fetches(store: Path, push: Push, tmp_path: Pat
     assert sum("downloads" in lines for lines in printed) == 1
     assert verify(Path(folder)) is not None
     assert names(tmp_path / "cache") == [Path(folder).name]
-
-
-def test_a_source_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aside, "FIRST_S", 0.01)
-    goes_on = threading.Event()
-    slow = Aside("mlflow:m", lambda: goes_on.wait())
-    slow._patience = 0.01
-    for _ in range(2):
-        with pytest.raises(ModelError, match="mlflow:m has not answered yet"):
-            slow()
-    goes_on.set()
-    slow._patience = 60
-    while True:
-        try:
-            assert slow()
-            return
-        except ModelError:
-            continue
 
 
 def test_what_a_node_names(tmp_path: Path) -> None:
