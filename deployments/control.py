@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Collection, Mapping
@@ -13,7 +14,7 @@ import ray
 from ray import serve
 from sqlalchemy import URL
 
-from configs.errors import ConfigError, MillraceError, Unavailable
+from configs.errors import ConfigError, MillraceError, ModelError, Unavailable
 from configs.log import LOGGER
 from deployments.catalogue import Catalogue, Offer, Served
 from deployments.gateways import Gateways
@@ -41,6 +42,8 @@ WATCH_S = 5.0
 """How long a gateway waits for new orders before it asks again."""
 GATHER_S = 10.0
 """How long a control that starts waits for the gateways that run to tell what they do."""
+DEPOSED = float("-inf")
+"""Said in place of a time: there is nothing more to do here."""
 PATIENCE_S = 15.0
 """How long gateways that start wait for a state that is away before they say so."""
 
@@ -73,6 +76,9 @@ class Control:
         self._said: dict[str, str] = {}
         """Servable → what is wrong with its source, or with versions there."""
         self._told: set[str] = set()
+        self._application = context.app_name
+        self._looking = ThreadPoolExecutor(SOURCES_AT_ONCE, "millrace-sources")
+        self._looked_at = float("-inf")
         self._store = await _opened(state_url or default_state_url(root, context.app_name))
         wake = self._gateways.changed.set
         self._operator = await asyncio.to_thread(Operator, self._store, self._policies, root, wake)
@@ -114,8 +120,12 @@ class Control:
                 logger.warning("%s", error.message)
                 if time.monotonic() - began > PATIENCE_S:
                     await self._gateways.despair(error.message)
+                await asyncio.sleep(TRY_AGAIN_S)
             except Exception:  # the loop must outlive a controller of Serve's that restarts
                 logger.exception("control could not go on; trying again in %s s", TRY_AGAIN_S)
+                await asyncio.sleep(TRY_AGAIN_S)
+            if again == DEPOSED:
+                return
             await self._wait(again)
 
     async def _step(self) -> float:
@@ -124,11 +134,14 @@ class Control:
             await self._begin()
             self._keeper = Keeper(self._store, self._hands)
         if not await asyncio.to_thread(self._store.leads, self._leader):
-            await self._keeper.close()  # a control with a newer configuration has begun
-            return float("inf")
+            logger.info("another control has taken over")
+            await self._gateways.end()
+            await self._keeper.close()
+            return DEPOSED
         await self._gateways.forget_the_dead()
         routes = (await asyncio.to_thread(self._store.routes)).versions
-        await asyncio.to_thread(self._look_at_sources, routes)
+        if time.monotonic() - self._looked_at >= POLL_S / 2:
+            await self._look_at_sources(routes)
         self._hands.current = frozenset(routes.values())
         again = await self._keeper.reconcile(self._policies, self._published)
         await self._last_good.look(complete=await self._publish())
@@ -137,7 +150,7 @@ class Control:
 
     async def _begin(self) -> None:
         """Take over from the control before: order what it had ordered, once the gateways have told what they do."""
-        self._leader = await asyncio.to_thread(self._store.lead, time.time())
+        self._leader = await asyncio.to_thread(self._store.lead, self._application, time.time())
         lives = await asyncio.to_thread(self._store.lives)
         hold = {
             life.key
@@ -146,7 +159,9 @@ class Control:
             if life.phase in IN_MEMORY or life.current
         }
         routes = await asyncio.to_thread(self._store.routes)
-        await self._gateways.begin(hold, routes.revision, self._ours(routes))
+        await self._look_at_sources(routes.versions)
+        ours = frozenset(key for key in hold if self._is_ours(key))
+        await self._gateways.begin(self._leader, ours, routes.revision, self._ours(routes))
         await self._hands.up()
         with suppress(TimeoutError):
             async with asyncio.timeout(GATHER_S):
@@ -164,14 +179,25 @@ class Control:
         return not waiting
 
     def _ours(self, routes: Routes) -> dict[str, Key]:
-        return {name: key for name, key in routes.versions.items() if name in self._catalogue.served}
+        """Routes that gateways of this configuration can follow.
 
-    def _look_at_sources(self, routes: Mapping[str, Key]) -> None:
-        now = time.time()
+        Another configuration's are not: its stages do something else, or its nodes are placed elsewhere.
+        """
+        return {name: key for name, key in routes.versions.items() if self._is_ours(key)}
+
+    def _is_ours(self, key: Key) -> bool:
+        if key.servable not in self._catalogue.served:
+            return False
+        published = self._published.get(key.servable)  # None: nobody can say what it was made of
+        return published is None or key in published or key in self._gateways.ready()
+
+    async def _look_at_sources(self, routes: Mapping[str, Key]) -> None:
+        self._looked_at, now = time.monotonic(), time.time()
         served = self._catalogue.served
-        # Side by side: one that is slow, or away, holds up no other.
-        with ThreadPoolExecutor(max(1, min(SOURCES_AT_ONCE, len(served)))) as pool:
-            offers = dict(zip(served, pool.map(lambda each: _offer(each, now), served.values()), strict=True))
+        loop = asyncio.get_running_loop()
+        # Side by side, and in threads of their own: one that is slow keeps nothing else waiting for a thread.
+        found = [loop.run_in_executor(self._looking, _offer, each, now) for each in served.values()]
+        offers = dict(zip(served, await asyncio.gather(*found), strict=True))
         for name, offer in offers.items():
             if isinstance(offer, MillraceError):
                 self._published.pop(name, None)
@@ -200,7 +226,8 @@ class Control:
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        self._gateways.changed.clear()
+        for event in events:
+            event.clear()
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops."""
@@ -226,6 +253,8 @@ async def _opened(url: str) -> StateStore:
         folder = Path(url.removeprefix(prefix)).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            # It holds what the serve config says, which may have secrets in it.
+            os.close(os.open(url.removeprefix(prefix), os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise ConfigError(f"state_url: {folder} cannot be made: {error.strerror}; name another place") from error
     return await asyncio.to_thread(StateStore, url)
@@ -236,6 +265,8 @@ def _offer(served: Served, now: float) -> Offer | MillraceError:
         return served.published(now)
     except MillraceError as error:  # also of a library that is not installed
         return error
+    except OSError as error:
+        return ModelError(f"{served.name}: {error.filename or served.node.name} cannot be read: {error.strerror}")
 
 
 def _lives(actor: str, namespace: str) -> bool:

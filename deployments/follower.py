@@ -99,7 +99,23 @@ class Follower(Generic[V]):
     def serve(self) -> None:
         """The gateway uses what `first` gave, and answers requests from now on."""
         self._serving = True
+        for key, held in self._held.items():
+            if held.degree is Degree.READY and key not in self._used.values() and key not in self._busy:
+                # When it was checked there was no graph yet that it could fail to fit.
+                held.degree = Degree.WARM
+                self._busy[key] = asyncio.create_task(self._check_again(key, held))
         self._changed.set()
+
+    async def _check_again(self, key: Key, held: _Held[V]) -> None:
+        try:
+            self._versions.check(key.servable, held.version)
+            held.degree = Degree.READY
+        except MillraceError as error:
+            attempt = self._orders.hold.get(key, 0) if self._orders is not None else 0
+            await self._give_up(key, attempt, error.message)
+        finally:
+            del self._busy[key]
+            self._changed.set()
 
     def standing(self) -> list[Standing]:
         """Every version here, and whether it answers."""
@@ -124,17 +140,22 @@ class Follower(Generic[V]):
     async def _ask_forever(self) -> None:
         while True:
             try:
-                seen = self._orders.serial if self._orders is not None else -1
-                orders: Orders | None = await self._control.watch.remote(self._report, seen)
+                await self._ask()
             except AWAY as error:
                 logger.debug("control is away: %s", error)
-                orders = None
                 await asyncio.sleep(AGAIN_S)
-            if orders is None:
-                await asyncio.sleep(DRAIN_POLL_S)
-            else:
-                self._orders = orders
-                self._changed.set()
+            except Exception:  # a gateway that follows no more would keep old versions everywhere
+                logger.exception("control could not be asked; it is asked again")
+                await asyncio.sleep(AGAIN_S)
+
+    async def _ask(self) -> None:
+        seen = self._orders.serial if self._orders is not None else -1
+        orders: Orders | None = await self._control.watch.remote(self._report, seen)
+        if orders is None or orders.serial <= seen:  # older ones come from a control that another has replaced
+            await asyncio.sleep(DRAIN_POLL_S)
+        else:
+            self._orders = orders
+            self._changed.set()
 
     async def _work_forever(self) -> None:
         while True:
@@ -142,14 +163,22 @@ class Follower(Generic[V]):
                 async with asyncio.timeout(DRAIN_POLL_S if self._leaving else None):
                     await self._changed.wait()
             self._changed.clear()
-            if self._orders is not None:
-                self._load_missing(self._orders)
-                if self._serving:
-                    self._take_over(self._orders)
-                elif not self._first.done():
-                    self._begin(self._orders)
-                self._free_unwanted(self._orders)
-                self._tell(self._orders)
+            try:
+                if self._orders is not None:
+                    self._follow(self._orders)
+            except Exception:  # what failed for one version must not end the following of others
+                logger.exception("orders could not be followed; they are tried again")
+                await asyncio.sleep(AGAIN_S)
+                self._changed.set()
+
+    def _follow(self, orders: Orders) -> None:
+        self._load_missing(orders)
+        if self._serving:
+            self._take_over(orders)
+        elif not self._first.done():
+            self._begin(orders)
+        self._free_unwanted(orders)
+        self._tell(orders)
 
     def _wanted(self, orders: Orders) -> dict[Key, int]:
         """Versions to hold → the attempt."""
@@ -186,9 +215,9 @@ class Follower(Generic[V]):
 
     async def _give_up(self, key: Key, attempt: int, why: str) -> None:
         logger.warning("%s is not used: %s", key, why)
-        if key in self._held:
-            await self._versions.free(self._held.pop(key).version)
         self._failed[key] = (attempt, why)
+        if key in self._held:
+            await self._close(self._held.pop(key).version, key)
         if self._orders is not None and key in self._orders.routes.values():
             asyncio.get_running_loop().call_later(RELOAD_S, self._forgive, key)
 
@@ -228,13 +257,19 @@ class Follower(Generic[V]):
             del self._failed[key]
 
     async def _free(self, key: Key) -> None:
+        held = self._held[key]
+        held.degree = Degree.CLOSING
         try:
-            await self._versions.free(self._held[key].version)
-        except Exception:  # a framework's, or the user's own: it is gone for us
-            logger.exception("%s could not be freed in good order", key)
+            await self._close(held.version, key)
         finally:
             del self._held[key], self._busy[key]
             self._changed.set()
+
+    async def _close(self, version: V, key: Key) -> None:
+        try:
+            await self._versions.free(version)
+        except Exception:  # a framework's, or the user's own: it is gone for us
+            logger.exception("%s could not be freed in good order", key)
 
     def _tell(self, orders: Orders) -> None:
         """Have control know what changed here; what does not arrive, the next question tells."""

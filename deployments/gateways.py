@@ -42,7 +42,7 @@ class Gateways:
         self._news = asyncio.Condition()
         self._attempts = int(time.time() * 1000)
         self._orders = Orders(self._attempts, 0, {}, {})
-        self._begun = False
+        self._begun = self._ended = False
 
     @property
     def complete(self) -> bool:
@@ -58,6 +58,12 @@ class Gateways:
     def held(self) -> Set[Key]:
         """Every version that any gateway which follows has anything of."""
         return frozenset(key for each in self._followers() for key in each.report.held)
+
+    def ready(self) -> Set[Key]:
+        """Every version that any gateway which follows could use, or uses."""
+        return frozenset(
+            key for each in self._followers() for key, how in each.report.held.items() if how is Degree.READY
+        )
 
     async def all_heard(self) -> None:
         """Until every gateway that answers requests has told what it does."""
@@ -75,16 +81,16 @@ class Gateways:
 
     async def orders_after(self, report: Report, seen: int, wait_s: float) -> Orders | None:
         """The orders, as soon as they are others than the gateway has; None if there are none for it yet, or ever."""
-        if report.configuration != self._configuration:
+        if report.configuration != self._configuration or self._ended:
             await asyncio.sleep(OTHERS_S)
             return None
         async with self._news:
             try:
                 async with asyncio.timeout(wait_s):
-                    await self._news.wait_for(lambda: self._begun and self._orders.serial != seen)
+                    await self._news.wait_for(lambda: self._ended or (self._begun and self._orders.serial != seen))
             except TimeoutError:
                 return None  # it asks again, which tells that it lives
-            return self._orders
+            return None if self._ended else self._orders
 
     async def forget_the_dead(self) -> None:
         """Gateways that ended hold nothing and use nothing."""
@@ -130,11 +136,21 @@ class Gateways:
         if key in self._orders.hold:
             await self._order(hold={other: n for other, n in self._orders.hold.items() if other != key})
 
-    async def begin(self, hold: Set[Key], revision: int, routes: Mapping[str, Key]) -> None:
-        """The first orders of a control: as the state says."""
+    async def begin(self, leader: int, hold: Set[Key], revision: int, routes: Mapping[str, Key]) -> None:
+        """The first orders of a control: as the state says.
+
+        Args:
+            leader: number of the control; greater than all serials of those before.
+        """
         self._attempts += 1
         self._begun = True
+        self._orders = replace(self._orders, serial=leader)
         await self._order(hold=dict.fromkeys(hold, self._attempts), revision=revision, routes=dict(routes))
+
+    async def end(self) -> None:
+        """No more orders from here: another control has taken over."""
+        self._ended = True
+        await self._tell()
 
     def _followers(self) -> list[_Heard]:
         return [each for each in self._heard.values() if each.report.configuration == self._configuration]

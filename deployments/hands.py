@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 
 from configs.errors import ModelError
 from deployments.catalogue import Served
@@ -10,6 +11,9 @@ from deployments.orders import Degree
 from deployments.stages import Stages
 from rollouts.life import Key
 from rollouts.plan import Verb
+
+FETCHES_AT_ONCE = 8
+"""Downloads, or comparisons with digests, side by side."""
 
 
 class Hands:
@@ -21,6 +25,8 @@ class Hands:
 
     def __init__(self, served: Mapping[str, Served], stages: Stages, gateways: Gateways) -> None:
         self._served, self._stages, self._gateways = served, stages, gateways
+        # Its own: downloads must not keep the state waiting for a thread.
+        self._pool = ThreadPoolExecutor(FETCHES_AT_ONCE, "millrace-fetch")
         self.current: Set[Key] = frozenset()
         """Versions that the routes name."""
 
@@ -41,7 +47,8 @@ class Hands:
         elif served is None:
             raise ModelError("no graph has this node any more")
         elif verb in (Verb.FETCH, Verb.VERIFY):
-            await asyncio.to_thread(served.fetch if verb is Verb.FETCH else served.verify, key)
+            step = served.fetch if verb is Verb.FETCH else served.verify
+            await asyncio.get_running_loop().run_in_executor(self._pool, step, key)
         elif served.stage is None or verb is Verb.CHECK:
             await self._gateways.hold(key, _DEGREES[verb])
         elif verb is Verb.LOAD:

@@ -10,6 +10,7 @@ from rollouts.life import Key
 class Degree(IntEnum):
     """How far a gateway has come with a version."""
 
+    CLOSING = 0
     LOADED = 1
     WARM = 2
     READY = 3
@@ -21,7 +22,7 @@ class Orders:
     """What control wants of every gateway of its configuration."""
 
     serial: int
-    """Another one is another order."""
+    """Grows, also from one control to the next: a gateway that has these orders follows no older ones."""
     revision: int
     routes: Mapping[str, Key]
     """Servable → the version that has the traffic."""

@@ -13,12 +13,15 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, Repli
 
 from configs.errors import ModelError, reason
 from configs.log import LOGGER
+from deployments.responses import AWAY
 from deployments.stage import StageSpec, application_of, stage_application, version_of
 from rollouts.life import Key
 
 logger = logging.getLogger(LOGGER)
 
 POLL_S = 0.25
+AGAIN_S = 1.0
+"""Pause before Serve's controller is asked again after it was away."""
 TELL_PERIOD_S = 30.0
 """How often the log says what a stage still waits for."""
 Overviews = Mapping[str, ApplicationStatusOverview]
@@ -68,7 +71,7 @@ class Stages:
         """
         name, told = application_of(self._owner, key), time.monotonic()
         while True:
-            overview = (await self._overviews()).get(name)
+            overview = (await self._patiently()).get(name)
             if overview is None or overview.status is ApplicationStatus.DELETING:
                 raise ModelError(f"stage {name} did not start: somebody deleted its application")
             if overview.status not in _WORKING:
@@ -86,7 +89,7 @@ class Stages:
         async with self._changing:
             if name in await self._overviews():
                 await self.call(_delete, name)
-        while name in await self._overviews():  # noqa: ASYNC110  Serve tells nobody
+        while name in await self._patiently():  # noqa: ASYNC110  Serve tells nobody
             await asyncio.sleep(POLL_S)
 
     async def delete_all_without_owner(self) -> None:
@@ -105,6 +108,15 @@ class Stages:
             if overview is None or overview.status is not ApplicationStatus.DELETING:
                 return overview
             await asyncio.sleep(POLL_S)
+
+    async def _patiently(self) -> Overviews:
+        """As `_overviews`, however long Serve's controller is away: that is no version's fault."""
+        while True:
+            try:
+                return await self._overviews()
+            except AWAY as error:
+                logger.warning("Serve's controller is away: %s", error)
+                await asyncio.sleep(AGAIN_S)
 
     async def _overviews(self) -> Overviews:
         applications: Overviews = (await self.call(serve.status)).applications

@@ -106,7 +106,8 @@ class VersionsHere:
         self._pool.shutdown(wait=False)
 
     async def _reach(self, served: Served, key: Key) -> Reached:
-        handle = serve.get_deployment_handle(STAGE, application_of(self._owner, key))
+        # To look whether it exists would hold up the event loop; control says so.
+        handle = serve.get_deployment_handle(STAGE, application_of(self._owner, key), _check_exists=False)
         description: StageDescription = await handle.describe.remote()
         call = StageCall(served.node.name, handle, served.node.config.idempotent, description.version)
         return Reached(call, description.signature, description.version)

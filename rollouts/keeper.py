@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Set
+from contextlib import nullcontext
 from typing import Protocol
 
 from configs.errors import MillraceError, Unavailable
@@ -15,7 +16,7 @@ from rollouts.plan import STEPS, Plan, Seen, Verb, Work, plan
 from rollouts.store import StateStore
 
 AT_ONCE = 4
-"""Versions brought up at the same time; more wait, the most urgent first."""
+"""Versions fetched, and others loaded, at the same time; more wait, the most urgent first."""
 REASON_LENGTH = 2000
 """Characters of a failure's reason that are kept."""
 
@@ -61,7 +62,9 @@ class Keeper:
         self._store, self._hands, self._clock, self._random = store, hands, clock, random
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._writing = asyncio.Lock()
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        # What may wait for others (a cluster that grows, long requests that end) takes nobody's place.
+        fetching, loading = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        self._slots = {Verb.FETCH: fetching, Verb.VERIFY: fetching, Verb.LOAD: loading}
 
     @property
     def busy(self) -> Set[Key]:
@@ -89,6 +92,8 @@ class Keeper:
             await asyncio.to_thread(self._observe, {*policies, *(key.servable for key in up)}, published, up)
             seen = Seen(up, self._hands.acknowledged(), self.busy)
             plans = await asyncio.to_thread(self._step, policies, seen)
+            for key in (key for each in plans for key in each.abandon):
+                self._tasks[key].cancel()
             for work in (work for each in plans for work in each.work):
                 self._tasks[work.life.key] = asyncio.create_task(self._run(work))
         return min((each.look_again_at for each in plans), default=float("inf"))
@@ -130,11 +135,8 @@ class Keeper:
     async def _run(self, work: Work) -> None:
         key = work.life.key
         try:
-            if work.verb is Verb.UNLOAD:  # may wait for long requests to end, and makes room
+            async with self._slots.get(work.verb, nullcontext()):
                 await self._attempt(key, work)
-            else:
-                async with self._slots:
-                    await self._attempt(key, work)
         except Unavailable as error:
             logger.warning("%s: what came of `%s` is not recorded, so it is done again: %s", key, work.verb, error)
         finally:

@@ -81,6 +81,8 @@ class Plan:
     reroute: Reroute | None = None
     work: tuple[Work, ...] = ()
     """Of several, the most urgent first."""
+    abandon: tuple[Key, ...] = ()
+    """Versions for which work is under way that nobody wants any more."""
     look_again_at: float = math.inf
     """When there will be more to do if nothing else happens, in seconds since 1970."""
 
@@ -106,8 +108,15 @@ def plan(lives: Sequence[Life], wish: Wish | None, seen: Seen, now: float) -> Pl
     moves = [_move(life, ranked, spare, seen, now, free) for life in idle]
     moving = {move.life.key for move in moves if move}
     work = [_work(life, ranked, now) for life in _urgent_first(idle, ranked) if life.key not in moving]
+    abandoned = [life.key for life in lives if life.key in seen.busy and life not in ranked and life.phase in STEPS]
     waiting = [life.retry_at for life in idle if life.retry_at > now and _waits(life, ranked)]
-    return Plan(tuple(filter(None, moves)), reroute, tuple(filter(None, work)), min(waiting, default=math.inf))
+    return Plan(
+        tuple(filter(None, moves)),
+        reroute,
+        tuple(filter(None, work)),
+        tuple(abandoned),
+        min(waiting, default=math.inf),
+    )
 
 
 def _ranked(lives: Sequence[Life], wish: Wish | None) -> list[Life]:

@@ -9,13 +9,16 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from configs.errors import MillraceError, Unavailable
+from configs.errors import ConfigError, MillraceError, Unavailable
 from configs.versions import Versions
 from rollouts.database import migrate, open_database
 from rollouts.life import Key, Life, Phase
 from rollouts.plan import Reroute
 from rollouts.policy import Wish
 from rollouts.tables import ConfigurationRow, LeaderRow, OutRow, PinRow, RouteRow, TransitionRow, VersionRow
+
+LEADERS_APART = 1_000_000
+"""More orders than one control gives."""
 
 
 @dataclass(frozen=True)
@@ -190,14 +193,26 @@ class StateStore:
         with self._transaction() as session:
             session.add(ConfigurationRow(at=now, content=content))
 
-    def lead(self, now: float) -> int:
-        """From now on the caller alone works on this state. Gives what `leads` asks for."""
+    def lead(self, application: str, now: float) -> int:
+        """From now on the caller alone works on this state.
+
+        Returns:
+            What `leads` asks for; far greater than what was given before, even where the clock was set back.
+
+        Raises:
+            ConfigError: the state is another application's.
+        """
         with self._transaction() as session:
-            row = LeaderRow(at=now)
-            session.add(row)
-            session.flush()  # gives it its id
-            session.execute(delete(LeaderRow).where(LeaderRow.id < row.id))
-            return row.id
+            last = session.scalars(select(LeaderRow).order_by(LeaderRow.id.desc()).limit(1)).first()
+            if last is not None and last.application != application:
+                raise ConfigError(
+                    f"state_url: the database holds the state of the application {last.application!r}; "
+                    f"name another one for {application!r}"
+                )
+            leader = max(last.id + LEADERS_APART if last is not None else 0, int(now * 1000))
+            session.execute(delete(LeaderRow))
+            session.add(LeaderRow(id=leader, application=application))
+        return leader
 
     def leads(self, leader: int) -> bool:
         """Whether nobody has taken over from this caller of `lead`."""

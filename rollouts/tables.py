@@ -83,8 +83,8 @@ class LeaderRow(Base):
 
     __tablename__ = "leaders"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[float] = mapped_column(Double)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    application: Mapped[str] = mapped_column(String(255))
 
 
 class ConfigurationRow(Base):

@@ -62,6 +62,6 @@ def upgrade() -> None:
     )
     op.create_table(
         "leaders",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("at", sa.Double, nullable=False),
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("application", sa.String(255), nullable=False),
     )

@@ -71,7 +71,7 @@ class MemoryStore:
     def wishes(self, policies: Mapping[str, Versions]) -> dict[str, Wish]:
         return {name: Wish(policy, self._pins.get(name)) for name, policy in policies.items()}
 
-    def lead(self, _now: float) -> int:
+    def lead(self, _application: str, _now: float) -> int:
         return 1
 
     def leads(self, leader: int) -> bool:
