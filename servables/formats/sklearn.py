@@ -11,7 +11,7 @@ from servables.base import LoadOptions, Servable
 from servables.extras import require
 from servables.files import matching, only_file
 from servables.manifest import Manifest, read_manifest
-from servables.memory import of_arrays
+from servables.memory import Memory, of_arrays
 from servables.tabular import Predict, build, on_cpu_only
 
 NAME = "sklearn"
@@ -33,7 +33,7 @@ def load(folder: Path, options: LoadOptions, manifest: Manifest | None = None) -
         raise ModelError(f"{path} holds a {type(estimator).__name__}, which has no predict")
     _set_threads(estimator, options.threads)
     features = getattr(estimator, "n_features_in_", None)
-    return build(folder, manifest or read_manifest(folder), _predict(estimator), features, of_arrays(estimator))
+    return build(folder, manifest or read_manifest(folder), _predict(estimator), features, _memory(estimator))
 
 
 def _skops(path: Path, options: LoadOptions) -> Any:
@@ -59,6 +59,14 @@ def _set_threads(estimator: Any, threads: int) -> None:
     if hasattr(estimator, "get_params"):
         jobs = [name for name in estimator.get_params() if name == "n_jobs" or name.endswith("__n_jobs")]
         estimator.set_params(**dict.fromkeys(jobs, threads))
+
+
+def _memory(estimator: Any) -> Memory | None:
+    """What it tells; None where pickle cannot write it, as a lambda, which came here by cloudpickle."""
+    try:
+        return of_arrays(estimator)
+    except Exception:  # noqa: BLE001 - code of all that it consists of; what cannot be measured still predicts
+        return None
 
 
 def _predict(estimator: Any) -> Predict:

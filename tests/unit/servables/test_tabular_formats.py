@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cloudpickle
 import joblib
 import lightgbm
 import numpy as np
@@ -22,6 +23,7 @@ from servables.base import LoadOptions
 from servables.formats import lightgbm as lightgbm_format
 from servables.formats import sklearn as sklearn_format
 from servables.formats import xgboost as xgboost_format
+from servables.memory import files_memory, memory_of
 from tests.unit.servables.conftest import OPTIONS
 from tests.unit.servables.test_torch_formats import Payload
 
@@ -126,6 +128,14 @@ def test_a_pickle_is_opened_only_when_trusted(
     joblib.dump(forest, folder / name)
     found = sklearn_format.load(folder, TRUSTING)({"x": table[0]})
     np.testing.assert_array_equal(found["probs"], forest.predict_proba(table[0]).astype(np.float32))
+
+
+def test_what_pickle_cannot_write_counts_as_its_files(folder: Path, table: tuple) -> None:
+    model = make_pipeline(FunctionTransformer(lambda x: x * 2), LogisticRegression()).fit(*table)
+    (folder / "model.pkl").write_bytes(cloudpickle.dumps(model))
+    servable = sklearn_format.load(folder, TRUSTING)
+    np.testing.assert_array_equal(servable({"x": table[0]})["label"], model.predict(table[0]))
+    assert memory_of(servable, folder) == files_memory(folder)
 
 
 def test_skops_names_the_types_that_it_does_not_know(
