@@ -78,13 +78,8 @@ def scan(model_dir: Path, now: float) -> list[Found]:
     Raises:
         ModelError: `model_dir` is no folder, or cannot be read.
     """
-    if not model_dir.exists():
-        raise ModelError(f"{model_dir} does not exist; put a version in {model_dir / '1'}/")
-    if not model_dir.is_dir():
-        raise ModelError(f"{model_dir} is a file, not a model's folder; put it in a folder, as <model>/1/<file>")
-    name = model_dir.resolve().name
     try:
-        folders = [path for path in model_dir.iterdir() if path.is_dir()]
+        name, folders = model_dir.resolve().name, _folders(model_dir)
     except OSError as error:
         raise ModelError(f"{model_dir} cannot be read: {error.strerror}") from error
     numbered = sorted(((int(path.name), path) for path in folders if is_number(path.name)), reverse=True)
@@ -132,6 +127,14 @@ def check_name(name: str) -> str:
 def is_number(text: str) -> bool:
     """Whether a folder of this name is a version."""
     return bool(_NUMBER.fullmatch(text)) and int(text) <= GREATEST
+
+
+def _folders(model_dir: Path) -> list[Path]:
+    if not model_dir.exists():
+        raise ModelError(f"{model_dir} does not exist; put a version in {model_dir / '1'}/")
+    if not model_dir.is_dir():
+        raise ModelError(f"{model_dir} is a file, not a model's folder; put it in a folder, as <model>/1/<file>")
+    return [path for path in model_dir.iterdir() if path.is_dir()]
 
 
 def _fixed(model_dir: Path, number: int, found: list[Found]) -> Version:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs.errors import ModelError
+from configs.errors import MillraceError, MissingExtra, ModelError
 from servables import versions as quiet
 from servables.digests import Digests, misfits
 from servables.extras import require
@@ -43,7 +43,7 @@ class Url:
         require("pyarrow.fs", "")
 
     def published(self, now: float) -> Published:
-        """One listing of the model's folder, and each `digests.json` once. Raises ModelError."""
+        """One listing of the model's folder, and each `digests.json` once. Raises ModelError, MissingExtra."""
         versions, notes = {}, []
         with self._errors():
             for number, files in sorted(self._list().items()):
@@ -54,7 +54,7 @@ class Url:
         return Published(versions, notes)
 
     def download(self, number: int, folder: Path, progress: Progress) -> None:
-        """Copy every visible file. Raises ModelError."""
+        """Copy every visible file. Raises ModelError, MissingExtra."""
         with self._errors():
             files = self._list(number).get(number, {})
             total = sum(info.size for info in files.values())
@@ -130,8 +130,10 @@ class Url:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (ModelError, ImportError):
+        except MillraceError:
             raise
+        except ImportError as error:  # of the driver that fsspec looks for
+            raise MissingExtra(f"{self.place} cannot be read: {one_line(error)}") from error
         except FileNotFoundError as error:
             raise ModelError(f"{self.place} does not exist; put a version in {self.place}/1/") from error
         except Exception as error:  # every file system and every store has errors of its own

@@ -9,7 +9,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from configs.errors import ModelError
+from configs.errors import MissingExtra, ModelError
 from servables import versions
 from servables.sources.base import safe_path, without_secrets
 from servables.sources.fetched import Fetched
@@ -105,3 +105,11 @@ def test_a_hostile_store_is_reported_and_never_copied(tmp_path: Path, monkeypatc
 def test_passwords_are_not_told() -> None:
     assert without_secrets("s3://key:secret@bucket/m") == "s3://…@bucket/m"
     assert without_secrets("file:///a/b@c") == "file:///a/b@c"
+
+
+def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    fsspec.register_implementation("nodriver", "no_such_driver.Files", errtxt="install no_such_driver", clobber=True)
+    source = Url("nodriver://host/m")
+    for ask in (lambda: source.published(0), lambda: source.download(1, tmp_path, lambda _bytes, _total: None)):
+        with pytest.raises(MissingExtra, match=r"nodriver://host/m cannot be read: .*install no_such_driver"):
+            ask()
