@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from servables.base import LoadOptions
 from servables.digests import Digests, FileDigest
 from servables.files import DIGESTS, SIGNED
 from servables.load import FORMATS, detect, load_servable
+from servables.samples import warmup_rows
 from servables.signing import signature
 from servables.store import GREATEST, ROOT, Version, check_name, is_number
 from servables.versions import read_contents
@@ -139,7 +141,8 @@ def _try(source: Path, folder: Path, format: str | None, options: LoadOptions | 
             raise ModelError(f"format {format!r} is unknown; known are {', '.join(FORMATS)}")
         name = format or detect(folder).NAME
         if options is not None:
-            load_servable(folder, options, name).close()
+            with closing(load_servable(folder, options, name)) as servable:
+                warmup_rows(folder, servable.signature)  # a server would find out only when it warms up
             read_contents(folder)  # a model that writes into its folder would not be what was pushed
     except ModelError as error:
         parent = source.parent if source.is_file() else source

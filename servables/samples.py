@@ -3,9 +3,12 @@
 import base64
 import binascii
 import json
+import math
+import reprlib
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from configs.errors import ModelError
@@ -44,7 +47,7 @@ def repeated(rows: Rows, count: int) -> Rows:
 def _read(path: Path, signature: Signature) -> Rows:
     try:
         content = json.loads(path.read_bytes())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"{path} is not readable JSON: {error}") from error
     inputs = signature.inputs or {}
     if not isinstance(content, dict) or (inputs and content.keys() != inputs.keys()):
@@ -58,17 +61,36 @@ def _read(path: Path, signature: Signature) -> Rows:
 
 def _array(path: Path, name: str, value: Any, spec: TensorSpec | None) -> np.ndarray:
     try:
-        array = np.array(_with_bytes(value), object if spec and spec.datatype == "BYTES" else None)
-        found = (
-            array
-            if spec is None or spec.datatype == "BYTES"
-            else array.astype(spec.datatype.dtype, casting="same_kind")
-        )
-    except (TypeError, ValueError, OverflowError, binascii.Error) as error:
+        array = np.array(_with_bytes(value), None if spec is None else object)
+        found = array if spec is None else _typed(array, spec.datatype)
+    except (TypeError, ValueError, OverflowError, RecursionError, binascii.Error) as error:
         raise ModelError(f"{path}: {name}: {error}") from error
     if array.ndim == 0 or (spec is not None and not spec.fits(_spec_of(found))):
         raise ModelError(f"{path}: {name} has shape {list(array.shape)}, but the model takes {spec or 'rows'}")
     return found
+
+
+def _typed(values: np.ndarray, datatype: Datatype) -> np.ndarray:
+    """An object array of what JSON holds, in a datatype. Raises ValueError for an element that it cannot hold."""
+    kind, least, most = _limits(datatype)
+    for value in values.ravel():
+        if not isinstance(value, kind):
+            raise ValueError(f"{reprlib.repr(value)} is no {datatype}")
+        if isinstance(value, int | float) and math.isfinite(value) and not least <= value <= most:
+            raise ValueError(f"{reprlib.repr(value)} is no {datatype}: those go from {least} to {most}")
+    return values.astype(datatype.dtype)
+
+
+def _limits(datatype: Datatype) -> tuple[Any, float, float]:
+    """Python's type of an element, and the smallest and largest where it is a number."""
+    if datatype is Datatype.BYTES:
+        return bytes, 0, 0
+    if datatype is Datatype.BOOL:
+        return bool, 0, 1
+    if datatype.dtype.kind in "iu":
+        return int, np.iinfo(datatype.dtype).min, np.iinfo(datatype.dtype).max
+    floats = ml_dtypes.finfo(datatype.dtype)
+    return int | float, float(floats.min), float(floats.max)
 
 
 def _spec_of(array: np.ndarray) -> TensorSpec:

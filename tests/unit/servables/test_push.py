@@ -16,6 +16,7 @@ from servables import push
 from servables.push import push_model
 from servables.store import GREATEST, find_version, list_models, scan
 from servables.versions import State, verify
+from tests.support.graphs import NODES
 from tests.support.server import ROOT
 from tests.unit.servables import tiny_models
 
@@ -186,6 +187,16 @@ def test_it_is_loaded_before_it_is_published(source: Path, models: Path) -> None
     with pytest.raises(ModelError, match="format 'tensorflow' is unknown"):
         push_model(source, "m", models, format="tensorflow", options=None)
     assert not (models / "m").exists()
+
+
+def test_a_warmup_that_does_not_fit_is_told_at_once(source: Path, models: Path) -> None:
+    (source / "model.txt").unlink()
+    (source / "signature.json").write_text(f'{{"module": "{NODES}Add"}}')
+    (source / "warmup.json").write_text('{"z": [[1, 2]]}')
+    with pytest.raises(ModelError, match=r"source/warmup.json gives z; give rows for x .nothing was published"):
+        push_model(source, "m", models)
+    (source / "warmup.json").write_text('{"x": [[1, 2]]}')
+    assert push_model(source, "m", models).version.number == 1
 
 
 def test_a_model_that_writes_into_its_folder_is_refused(source: Path, models: Path) -> None:
