@@ -1,14 +1,16 @@
 """Versions of a remote source, fetched into a folder of this machine: whole and verified, or not at all."""
 
+import errno
 import fcntl
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from configs.errors import ModelError
@@ -21,8 +23,11 @@ from servables.store import PUSHING
 from servables.versions import read_contents, verify
 from servables.workplace import workplace
 
-KEPT = 3
-"""Versions of a model that stay on disk though nobody uses them, those used last: for a rollback without a download."""
+KEPT = 5
+"""Versions of a model that stay on disk though nobody uses them, those used last: for a rollback without a download.
+
+More than are fetched side by side, so that none goes between its fetch and its load.
+"""
 
 _FOLDER = re.compile(rf"(?P<number>\d+)-(?P<content>[0-9a-f]{{{CONTENT_LENGTH}}})", re.ASCII)
 
@@ -64,10 +69,11 @@ class Fetched:
             if number is None:
                 raise ModelError(f"{self._remote.place} has no version that is whole")
         folder = self._cache / f"{number}-{content or self._published_content(number)}"
-        used = _use(folder)
-        if used is None:
-            self._fetch(number, folder)
+        with self._disk(number):
             used = _use(folder)
+            if used is None:
+                self._fetch(number, folder)
+                used = _use(folder)
         if used is None:
             raise ModelError(f"{folder} was removed as soon as it was fetched; is {self._cache} being cleaned?")
         self._tidy()
@@ -85,11 +91,15 @@ class Fetched:
         return published[number][:CONTENT_LENGTH]
 
     def _fetch(self, number: int, folder: Path) -> None:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with _alone(self._cache / f".{folder.name}.lock"):
+            if not (folder / DIGESTS).exists():
+                self._copy(number, folder)
+
+    @contextmanager
+    def _disk(self, number: int) -> Iterator[None]:
         try:
-            self._cache.mkdir(parents=True, exist_ok=True)
-            with _alone(self._cache / f".{folder.name}.lock"):
-                if not (folder / DIGESTS).exists():
-                    self._copy(number, folder)
+            yield
         except OSError as error:
             raise ModelError(
                 f"version {number} of {self._remote.place} could not be fetched to {self._cache}: {error.strerror}"
@@ -103,7 +113,7 @@ class Fetched:
                 write_file(half / DIGESTS, digests_of(half, read_contents(half).files).model_dump_json().encode())
             self._check_still(number, folder)  # else what was copied may be half of one and half of another
             sync_folders(half)
-            half.rename(folder)
+            _put(half, folder)
 
     def _check_still(self, number: int, folder: Path) -> None:
         if not folder.name.endswith(
@@ -115,7 +125,7 @@ class Fetched:
         """What was fetched, the one used last first."""
         try:
             found = [(path.stat().st_mtime, match) for path in self._cache.iterdir() if (match := _match(path))]
-        except FileNotFoundError:  # nothing was fetched, or another process tidies
+        except OSError:  # nothing was fetched, another process tidies, or the disk is away
             return []
         return [match for _, match in sorted(found, key=lambda each: each[0], reverse=True)]
 
@@ -128,42 +138,85 @@ def _match(path: Path) -> re.Match[str] | None:
     return _FOLDER.fullmatch(path.name)
 
 
-def _use(folder: Path) -> BufferedReader | None:
-    """Lock a version that was fetched, so that nobody removes it while this is open; None if it is not whole here."""
+def _put(half: Path, folder: Path) -> None:
+    """Give what was fetched its name, unless another process was faster. Raises OSError."""
     try:
-        handle = (folder / DIGESTS).open("rb")
-    except FileNotFoundError:
+        half.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not (folder / DIGESTS).exists():  # what is left of one that was damaged
+            _remove(folder)
+            half.rename(folder)
+
+
+def _use(folder: Path) -> BufferedReader | None:
+    """Lock a version that was fetched, so that nobody removes it while this is open; None if it is not whole here.
+
+    What is damaged is removed. Raises OSError or ModelError if it cannot be read now.
+    """
+    handle = _locked(folder, fcntl.LOCK_SH)
+    if handle is None:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
         read_contents(folder)
         os.utime(folder)
-    except (OSError, ModelError):  # removed meanwhile, or damaged: then it is fetched again
+    except BaseException as error:
         handle.close()
+        if not isinstance(error, ModelError) or isinstance(error.__cause__, OSError):  # it may be whole for all that
+            raise
         _remove(folder)
         return None
     return handle
 
 
+def _locked(folder: Path, how: int) -> BufferedReader | None:
+    """A version's digests, locked; None if it has none, or another took its place meanwhile. Raises OSError."""
+    try:
+        handle = (folder / DIGESTS).open("rb")
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, how)
+        if _is_at(handle, folder / DIGESTS):
+            return handle
+    except BaseException:
+        handle.close()
+        raise
+    handle.close()
+    return None
+
+
 def _remove(folder: Path) -> None:
     """Remove what nobody uses; under another name, so that nobody sees half of it."""
+    gone = folder.with_name(f"{PUSHING}{uuid4().hex[:12]}")
     try:
-        with (folder / DIGESTS).open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            gone = folder.rename(folder.with_name(f"{PUSHING}{uuid4().hex[:12]}"))
-    except BlockingIOError:
+        with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) or nullcontext() as handle:
+            if handle is None and (folder / DIGESTS).exists():
+                return
+            folder.rename(gone)
+    except OSError:  # in use, gone already, or the disk is away: then the next time
         return
-    except FileNotFoundError:  # another process was faster, or only its digests are gone
-        gone = folder
     shutil.rmtree(gone, ignore_errors=True)
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock between processes. Where locks do not work, two fetch the same, and the first to end wins."""
-    with path.open("wb") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    while True:
+        with path.open("wb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is_at(handle, path):  # whoever held it has removed it: the lock is no longer one
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(handle: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

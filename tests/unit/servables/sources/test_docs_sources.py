@@ -17,8 +17,8 @@ def test_the_nodes() -> None:
     [shown] = snippets(PAGE, "nodes", "yaml")
     for fields in yaml.safe_load(shown).values():
         source_of(ModelNode.model_validate(fields).model, Path())
-    assert KEPT == 3
-    assert "the three used last stay" in Path(PAGE).read_text()
+    assert KEPT == 5
+    assert "the five used last stay" in Path(PAGE).read_text()
 
 
 def test_the_serve_config(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What is fetched is whole and what was published, or nothing; one of several processes fetches it."""
 
+import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -9,7 +11,9 @@ from typing import Any
 import pytest
 
 from configs.errors import ModelError
+from rollouts.keeper import AT_ONCE
 from servables.digests import Digests
+from servables.sources import fetched
 from servables.sources.base import Progress, Published
 from servables.sources.fetched import KEPT, Fetched
 from servables.sources.named import is_remote, source_of
@@ -103,16 +107,98 @@ def test_what_was_damaged_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
     assert verify(version.path) is not None
 
 
+def test_what_lost_its_digests_is_fetched_again(tmp_path: Path) -> None:
+    remote = Text()
+    version = Fetched(remote, tmp_path).local(1)
+    version.release()
+    (version.path / "digests.json").unlink()
+    Fetched(remote, tmp_path).local(1).release()
+    assert verify(version.path) is not None
+    assert names(tmp_path) == [version.path.name]
+
+
+def test_of_two_that_fetch_the_same_the_first_to_end_wins(tmp_path: Path) -> None:
+    class Slow(Text):
+        def download(self, number: int, folder: Path, progress: Progress) -> None:
+            super().download(number, folder, progress)
+            (tmp_path / f".{number}-{FINGERPRINT[:12]}.lock").unlink(missing_ok=True)  # as where locks do not work
+            if not faster.downloads:
+                Fetched(faster, tmp_path).local(number).release()
+
+    faster = Text("of the faster one")
+    version = Fetched(Slow(), tmp_path).local(1)
+    version.release()
+    assert (version.path / "model.txt").read_text() == "of the faster one"
+    assert names(tmp_path) == [version.path.name]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ESTALE])
+def test_an_error_that_passes_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    source = Fetched(Text(), tmp_path)
+    version = source.local(1)
+    version.release()
+
+    def fails(_folder: Path) -> None:
+        raise ModelError("it cannot be read") from OSError(number, "passes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetched, "read_contents", fails)
+        with pytest.raises(ModelError, match="it cannot be read"):
+            source.local(1)
+        patch.setattr(fcntl, "flock", lambda *_: fails_at_once(number))
+        with pytest.raises(ModelError, match=r"could not be fetched to .*: passes"):
+            source.local(1)
+    assert verify(version.path) is not None
+
+
+def fails_at_once(number: int) -> None:
+    raise OSError(number, "passes")
+
+
+def test_a_lock_whose_file_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Fetched(Text(), tmp_path)
+    version, flock, in_use = source.local(1), fcntl.flock, []
+    version.release()
+
+    def removed_while_it_waits(handle: Any, how: int) -> None:
+        flock(handle, how)
+        if not in_use and how & fcntl.LOCK_EX:
+            version.path.rename(tmp_path / "gone")
+            monkeypatch.setattr(fcntl, "flock", flock)
+            in_use.append(Fetched(Text("another"), tmp_path).local(1))
+
+    monkeypatch.setattr(fcntl, "flock", removed_while_it_waits)
+    source.forget(1, FINGERPRINT[:12])
+    assert (version.path / "model.txt").read_text() == "another"
+    in_use[0].release()
+
+
+def test_the_lock_of_a_fetch_is_taken_again_if_its_file_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, flock, times = tmp_path / "lock", fcntl.flock, []
+
+    def removed_while_it_waits(handle: Any, how: int) -> None:
+        flock(handle, how)
+        times.append(how)
+        if len(times) == 1:
+            path.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", removed_while_it_waits)
+    with fetched._alone(path):
+        assert path.exists()
+    assert (len(times), path.exists()) == (2, False)
+
+
 def test_those_used_last_stay_and_those_in_use(tmp_path: Path) -> None:
     source = Fetched(Text(), tmp_path)
     used = source.local(1)
-    for number in range(2, 7):
+    for number in range(2, 9):
         source.local(number).release()
     left = [int(name.partition("-")[0]) for name in names(tmp_path)]
-    assert left == [1, *range(7 - KEPT, 7)]
+    assert left == [1, *range(9 - KEPT, 9)]
     used.release()
-    source.local(7).release()
+    source.local(9).release()
     assert not used.path.exists()
+    assert KEPT > AT_ONCE
 
 
 def test_a_content_is_found_in_the_cache_while_the_source_is_away(tmp_path: Path) -> None:
