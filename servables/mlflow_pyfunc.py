@@ -14,8 +14,9 @@ from servables.base import LoadOptions, Servable
 from servables.extras import require
 from servables.files import SIGNATURE, one_line
 from servables.manifest import Manifest, Specs
-from servables.mlmodel import Input, MlModel
+from servables.mlmodel import MlModel
 from servables.tabular import on_cpu_only
+from servables.texts import decoded
 
 
 class PyfuncServable:
@@ -79,17 +80,12 @@ def _zeros(spec: TensorSpec) -> np.ndarray:
 
 def _given(described: MlModel, rows: Rows) -> Any:
     """The rows as MLflow passes them to a model of this signature."""
-    arrays = {each.name: _decoded(each, rows[name]) for name, each in described.inputs.items()}
+    arrays = {
+        each.name: decoded(name, rows[name]) if each.is_text else rows[name] for name, each in described.inputs.items()
+    }
     if described.columns:
         return require("pandas", "mlflow").DataFrame(arrays)
     return arrays.get(None, arrays)
-
-
-def _decoded(each: Input, array: np.ndarray) -> np.ndarray:
-    if not each.is_text:
-        return array
-    texts = [value.decode() if isinstance(value, bytes) else value for value in array.ravel()]
-    return np.array(texts, object).reshape(array.shape)
 
 
 def _named(result: Any) -> Rows:

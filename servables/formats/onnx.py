@@ -15,6 +15,7 @@ from servables.files import SIGNATURE, matching, one_line, only_file
 from servables.gpu_memory import total_bytes
 from servables.manifest import Specs, read_manifest, resolve
 from servables.memory import Memory, files_memory
+from servables.texts import decoded
 
 NAME = "onnx"
 PATTERNS = ("*.onnx",)
@@ -59,7 +60,7 @@ class OnnxServable:
     def __call__(self, rows: Rows) -> Rows:
         """Run the session; text goes in and comes out as UTF-8."""
         if self._texts_in:
-            rows = rows | {name: _decode(rows[name]) for name in self._texts_in}
+            rows = rows | {name: decoded(name, rows[name]) for name in self._texts_in}
         found = dict(zip(self._outputs, self._run(self._outputs, rows), strict=True))
         for name in self._texts_out:
             found[name] = _encode(found[name])
@@ -158,11 +159,6 @@ def _spec(path: Path, side: str, value: Any) -> TensorSpec:
 
 def _texts(specs: Specs) -> list[str]:
     return [name for name, spec in specs.items() if spec.datatype is Datatype.BYTES]
-
-
-def _decode(array: np.ndarray) -> np.ndarray:
-    texts = [value.decode() if isinstance(value, bytes) else str(value) for value in array.ravel()]
-    return np.array(texts, object).reshape(array.shape)
 
 
 def _encode(array: np.ndarray) -> np.ndarray:

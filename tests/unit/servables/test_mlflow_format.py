@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from configs.errors import ModelError
+from configs.errors import ModelError, RowErrors
 from configs.tensors import Datatype, TensorSpec
 from servables.base import LoadOptions
 from servables.load import detect, load_servable
@@ -138,6 +138,9 @@ def test_text_columns_need_mlflows_loader(saved: Any) -> None:
     rows = {name: np.array([text.encode() for text in x[name]], object) for name in x.columns}
     assert (servable(rows)["output"] == model.predict(x)).all()
     assert servable.signature.outputs == {"output": TensorSpec(datatype=Datatype.INT64, shape=(-1,))}
+    rows["name"][2] = b"\xff"
+    with pytest.raises(RowErrors, match="row 2: name: 'utf-8' codec can't decode byte 0xff in position 0"):
+        servable(rows)
     servable.close()
 
 

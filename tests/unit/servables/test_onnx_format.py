@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, save_model
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-from configs.errors import ModelError
+from configs.errors import ModelError, RowErrors
 from configs.tensors import TensorSpec
 from servables.base import LoadOptions
 from servables.formats import onnx as onnx_format
@@ -47,7 +47,10 @@ def test_zipmap_is_refused_with_the_remedy(folder: Path, table: tuple) -> None:
 def test_text_is_utf8_on_both_sides(folder: Path) -> None:
     write(folder, "Identity", TensorProto.STRING, ["n", 2], ["n", 2])
     texts = np.array([[b"caf\xc3\xa9", b""], [b"x", b"y"]], object)
-    np.testing.assert_array_equal(onnx_format.load(folder, OPTIONS)({"x": texts})["y"], texts)
+    servable = onnx_format.load(folder, OPTIONS)
+    np.testing.assert_array_equal(servable({"x": texts})["y"], texts)
+    with pytest.raises(RowErrors, match="row 1: x: "):
+        servable({"x": np.array([[b"a", b"b"], [b"\xff", b"c"]], object)})
 
 
 def test_fixed_rows_are_refused(folder: Path) -> None:
