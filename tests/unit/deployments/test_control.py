@@ -1,7 +1,7 @@
 """Control with its real state, and gateways that follow it: versions come, go, fail; anything may be killed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +153,14 @@ async def started(root: Path) -> AsyncIterator[World]:
         for name in list(world.gateways):
             await world.kill_gateway(name)
         await world.kill_control()
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """A control sets it for its process; other tests say a lot at a low one."""
+    before = control.logger.level
+    yield
+    control.logger.setLevel(before)
 
 
 @pytest.fixture(autouse=True)
