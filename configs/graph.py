@@ -124,7 +124,8 @@ class ModelNode(_OneReferenceEach):
     versions: Versions | None = Field(None, description="Which versions are in; without it the newest that works.")
     format: str | None = Field(
         None,
-        description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm, python or mlflow; else detected.",
+        description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm, python or mlflow; else "
+        "detected.",
     )
     trust: Literal["pickle"] | None = Field(
         None, description="`pickle` allows joblib and pickle files, which can run any code when loaded."
@@ -134,6 +135,12 @@ class ModelNode(_OneReferenceEach):
     def _one_rule(self) -> Self:
         if self.version is not None and self.versions is not None:
             raise ValueError(f"`version: {self.version}` and `versions` are two rules; give one of them")
+        alias = None if self.versions is None else self.versions.alias
+        if alias is not None and not self.model.startswith("mlflow:"):
+            raise ValueError(
+                f"`versions: {{alias: {alias}}}`: {self.model} has no aliases, only MLflow's registries have "
+                "(`model: mlflow:<registered model>`); use `latest`, `all` or `only`"
+            )
         return self
 
 

@@ -171,6 +171,13 @@ def test_mistakes_inside_a_node(node, text, problem):
     assert node(text).startswith(problem)
 
 
+def test_only_a_registry_has_aliases(node):
+    text = "{{model: '{}', versions: {{alias: best}}, inputs: {{x: x}}}}"
+    assert "models/m has no aliases" in (found := node(text.format("models/m")))
+    assert "use `latest`, `all` or `only`" in found
+    ModelNode.model_validate(yaml.safe_load(text.format("mlflow:m")))
+
+
 def test_keys_that_are_not_names(problems):
     text = "name: g\ninputs: {x: 'FP32[-1]'}\nnodes:\n  1st: {call: 'a:b'}\n  on: {call: 'a:b'}\noutputs: {y: x}\n"
     assert problems(text) == [
