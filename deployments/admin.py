@@ -22,6 +22,13 @@ AT_ONCE = 16
 _BEARER = "bearer "
 
 
+def bearer(authorization: str) -> str:
+    """The token that a caller shows. Raises Unauthorized if he shows none."""
+    if authorization[: len(_BEARER)].lower() != _BEARER:
+        raise Unauthorized(NO_TOKEN)
+    return authorization[len(_BEARER) :].strip()
+
+
 class Admin:
     """Used from one event loop.
 
@@ -48,13 +55,12 @@ class Admin:
             Overloaded: control is away, or has enough to do; the same request may succeed later.
             MillraceError: as control refuses it.
         """
-        if not authorization[: len(_BEARER)].lower() == _BEARER:
-            raise Unauthorized(NO_TOKEN)
+        token = bearer(authorization)
         if self._waiting >= AT_ONCE:
             raise Overloaded(f"{AT_ONCE} requests of operators wait for control; send this one again")
         self._waiting += 1
         try:
-            answer = await self._answer(authorization[len(_BEARER) :].strip(), asked)
+            answer = await self._answer(token, asked)
         finally:
             self._waiting -= 1
         if isinstance(answer, MillraceError):

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from configs.errors import InvalidInput
-from deployments.admin import Admin
+from configs.errors import InvalidInput, TooLarge
+from deployments.admin import Admin, bearer
 from deployments.http_messages import Handler, Request, Response, Route, authorization
 from deployments.operations import Action, Operation
 from deployments.protocols.arrays import parse_object
@@ -15,6 +15,7 @@ from deployments.protocols.request import shown
 
 PREFIX = "/admin/servables"
 MOST_HISTORY = 1000
+LARGEST_BYTES = 4096
 _LARGEST = 2**63 - 1
 
 
@@ -38,18 +39,33 @@ def _lists(admin: Admin, name: str = "") -> Handler:
 
 def _history(admin: Admin, name: str) -> Handler:
     async def handler(request: Request) -> Response:
+        shown_token = authorization(request)
+        bearer(shown_token)
         operation = Operation(Action.HISTORY, name, limit=_limit(request.query))
-        return Response(orjson.dumps({"history": await admin.ask(authorization(request), operation)}))
+        return Response(orjson.dumps({"history": await admin.ask(shown_token, operation)}))
 
     return handler
 
 
 def _changes(admin: Admin, name: str, action: Action) -> Handler:
     async def handler(request: Request) -> Response:
-        operation = Operation(action, name, _version(request.body, action))
+        operation = Operation(action, name, _version(operators_body(request), action))
         return Response(orjson.dumps((await admin.ask(authorization(request), operation))[0]))
 
     return handler
+
+
+def operators_body(request: Request) -> bytes:
+    """A body for control. It is not parsed for just anyone.
+
+    Raises:
+        Unauthorized: no token is shown.
+        TooLarge: nothing that an operator asks for is so long.
+    """
+    bearer(authorization(request))
+    if len(request.body) > LARGEST_BYTES:
+        raise TooLarge(f"the body has {len(request.body):,} bytes; an operator's has at most {LARGEST_BYTES:,}")
+    return request.body
 
 
 def _version(body: bytes, action: Action) -> int | None:
@@ -72,6 +88,6 @@ def _limit(query: bytes) -> int:
     limit = given.pop("limit", "100")
     if given:
         raise InvalidInput(f"a history does not take {', '.join(map(shown, given))}; it takes `limit`")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_HISTORY):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MOST_HISTORY):
         raise InvalidInput(f"limit is {shown(limit)}; it must be a whole number from 1 to {MOST_HISTORY}")
     return int(limit)

@@ -7,6 +7,7 @@ import orjson
 from configs.tensors import Rows
 from deployments.admin import Admin
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering
+from deployments.http_admin import operators_body
 from deployments.http_generate import generate_routes
 from deployments.http_infer import infer_handler
 from deployments.http_messages import (
@@ -121,7 +122,8 @@ def _unload(name: str) -> Handler:
 
 def _changes(admin: Admin, action: Action, name: str) -> Handler:
     async def handler(request: Request) -> Response:
-        await admin.ask(authorization(request), repository.operation(action, name, _parameters(request.body)))
+        operation = repository.operation(action, name, _parameters(operators_body(request)))
+        await admin.ask(authorization(request), operation)
         return Response(b"{}")
 
     return handler

@@ -104,6 +104,8 @@ def test_changes(http: TestClient, control: Control, path: str, body: Any, versi
         ("history?limit=0", None, "limit is '0'"),
         ("history?limit=1001", None, "from 1 to 1000"),
         ("history?limit=²", None, "limit is"),
+        ("history?limit=0000000011111", None, "from 1 to 1000"),
+        (f"history?limit=000000001{'0' * 5000}", None, "from 1 to 1000"),
         ("history?last=3", None, "it takes `limit`"),
     ],
 )
@@ -121,6 +123,24 @@ def test_without_the_token_it_says_what_to_send(http: TestClient, header: str, p
     answer = http.request("POST" if path else "GET", f"/admin/servables{path}", headers={"authorization": header})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert "wrong" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", [f"/admin/servables/{NAME}/load", f"/v2/repository/models/{NAME}/load"])
+def test_a_body_is_read_for_who_shows_a_token_and_only_a_short_one(
+    http: TestClient, control: Control, path: str
+) -> None:
+    assert http.post(path, content="{", headers={"authorization": ""}).status_code == 401
+    answer = http.post(path, content="[" * 4097)
+    assert (answer.status_code, answer.json()["error"]) == (
+        413,
+        "the body has 4,097 bytes; an operator's has at most 4,096",
+    )
+    assert not control.asked
+
+
+def test_a_history_is_for_who_shows_a_token(http: TestClient) -> None:
+    answer = http.get(f"/admin/servables/{NAME}/history?limit=x", headers={"authorization": ""})
+    assert answer.status_code == 401
 
 
 def test_a_servable_that_there_is_not(http: TestClient) -> None:
