@@ -1,6 +1,7 @@
 """Control with its real state, and gateways that follow it: versions come, go, fail; anything may be killed."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import ray
 from ray.exceptions import ActorDiedError
+from ray.serve.schema import ApplicationStatus
 
 from configs.errors import ModelError
 from configs.graph import GraphConfig
@@ -94,6 +96,8 @@ class World:
         self.broken, self.misfits = set[int](), set[int]()
         self.gateways: dict[str, Gateway] = {}
         self.control: Control | None = None
+        self.before: list[Control] = []
+        """Controls that others have replaced, and that are still asked."""
         self.handle = SimpleNamespace(
             watch=SimpleNamespace(remote=lambda report, seen: self._ask("watch", report, seen)),
             tell=SimpleNamespace(remote=lambda report: self._ask("tell", report)),
@@ -112,9 +116,10 @@ class World:
         (folder / "signature.json").write_text('{"module": "tests.support.nodes:Add"}')
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
-        if self.control is None:
+        controls = [*self.before, *([self.control] if self.control else [])]
+        if not controls:
             raise ActorDiedError
-        return await getattr(self.control, method)(*arguments)
+        return await getattr(random.choice(controls), method)(*arguments)
 
     async def start_control(self, of: Catalogue | None = None) -> None:
         fresh = Collected.__new__(Collected)  # as Serve does: `__init__` is a coroutine
@@ -323,11 +328,51 @@ async def test_an_update_takes_nothing_from_gateways_of_the_configuration_before
     new = await world.start_gateway("new", changed)
     await asyncio.sleep(0.3)
     assert new.uses() == old.uses() == {HERE: 1, THERE: 1}
+    assert new.slots[THERE].content != old.slots[THERE].content
     assert set(world.serve.applications) > stage
     await world.kill_gateway("old")
     await until(lambda: not (stage - {OWNER}) & set(world.serve.applications))
     assert before is not None
     await Control.__del__(before)
+
+
+async def test_new_gateways_do_not_make_do_with_stages_of_the_configuration_before(world: World) -> None:
+    await world.start_control()
+    old = await world.start_gateway("old")
+    before, changed = world.control, world.catalogue_of(revision="2")
+    world.serve.becomes, world.serve.message = ApplicationStatus.DEPLOY_FAILED, "ModelError: no such file"
+    await world.start_control(changed)
+    with pytest.raises(ModelError, match="no such file"):
+        await world.start_gateway("new", changed)
+    assert old.uses() == {HERE: 1, THERE: 1}
+    assert before is not None
+    await Control.__del__(before)
+    await world.gateways["new"].follower.close()
+
+
+async def test_of_two_controls_gateways_follow_the_newer_one(world: World) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    assert world.control is not None
+    world.before = [world.control]
+    await world.start_control()
+    world.publish("here", 2)
+    await until(lambda: one.uses()[HERE] == 2)
+    for _ in range(50):
+        await asyncio.sleep(0.01)
+        assert one.uses()[HERE] == 2
+    await Control.__del__(world.before.pop())
+
+
+async def test_what_nobody_wants_any_more_is_given_up(world: World) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    world.serve.becomes = ApplicationStatus.DEPLOYING  # for ever: no machine has room for it
+    world.publish("there", 2)
+    await until(lambda: world.staged() == {1, 2})
+    world.serve.becomes = ApplicationStatus.RUNNING
+    world.publish("there", 3)
+    await until(lambda: one.uses()[THERE] == 3 and world.staged() == {3})
 
 
 async def test_a_stage_that_ends_is_brought_back(world: World) -> None:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from configs.errors import ModelError
 from configs.versions import Versions
+from rollouts import keeper
 from rollouts.life import MOVES, Key, Phase
 from rollouts.plan import Verb
 from tests.unit.rollouts.memory_store import MemoryStore
@@ -38,6 +39,7 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(asyncio, "to_thread", at_once)  # the state is in memory
+        self.patch.setattr(keeper.logger, "disabled", True)  # tens of thousands of lines
         self.loop = asyncio.new_event_loop()
         self.world = World(MemoryStore())
 
