@@ -1,8 +1,7 @@
 """What operators ask of control: which versions there are, what happened to them, and to load, roll back or unload."""
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -102,13 +101,10 @@ class Operations:
 
     Args:
         policies: of each servable of the configuration.
-        clock: seconds since 1970.
     """
 
-    def __init__(
-        self, store: StateStore, policies: Mapping[str, Versions], clock: Callable[[], float] = time.time
-    ) -> None:
-        self._store, self._policies, self._clock = store, policies, clock
+    def __init__(self, store: StateStore, policies: Mapping[str, Versions]) -> None:
+        self._store, self._policies = store, policies
         # Now: later an alias may have been replaced by the number that it names.
         self._words = {name: _in_words(policy) for name, policy in policies.items()}
 
@@ -146,11 +142,8 @@ class Operations:
             self._store.pin(servable, None)
             logger.info("%s: an operator lets the policy say which version has the traffic", servable)
             return
-        for life in self._versions(servable, number):
-            if life.phase is Phase.FAILED:  # asked for again, it is tried again at once
-                self._store.save(life, replace(life, retry_at=0.0), self._clock())
-        self._store.take_out(servable, number, out=False)
-        self._store.pin(servable, number)
+        self._versions(servable, number)
+        self._store.insist(servable, number)
         logger.info("%s: an operator gives the traffic to version %d", servable, number)
 
     def _roll_back(self, servable: str) -> None:

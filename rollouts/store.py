@@ -158,9 +158,7 @@ class StateStore:
     def pin(self, servable: str, number: int | None) -> None:
         """Give the traffic to a version, against the policy; None: as the policy says."""
         with self._transaction() as session:
-            session.execute(delete(PinRow).where(PinRow.servable == servable))
-            if number is not None:
-                session.add(PinRow(servable=servable, number=number))
+            _pin(session, servable, number)
 
     def out(self) -> dict[str, frozenset[int]]:
         """Servable → the versions that somebody took out."""
@@ -170,13 +168,20 @@ class StateStore:
                 found[row.servable] = found.get(row.servable, frozenset()) | {row.number}
         return found
 
-    def take_out(self, servable: str, number: int, out: bool = True) -> None:
-        """Take a version out, against the policy, or let it in again. One that is taken out has no pin."""
+    def take_out(self, servable: str, number: int) -> None:
+        """Take a version out, against the policy. One that is taken out has no pin."""
         with self._transaction() as session:
-            session.execute(delete(OutRow).where(OutRow.servable == servable, OutRow.number == number))
-            if out:
-                session.add(OutRow(servable=servable, number=number))
-                session.execute(delete(PinRow).where(PinRow.servable == servable, PinRow.number == number))
+            _let_in(session, servable, number)
+            session.add(OutRow(servable=servable, number=number))
+            session.execute(delete(PinRow).where(PinRow.servable == servable, PinRow.number == number))
+
+    def insist(self, servable: str, number: int) -> None:
+        """Pin a version, let it in if it was taken out, and have it tried again at once if it failed."""
+        failed = VersionRow.number == number, VersionRow.phase == Phase.FAILED.value
+        with self._transaction() as session:
+            session.execute(update(VersionRow).where(*_of(servable), *failed).values(retry_at=0.0))
+            _let_in(session, servable, number)
+            _pin(session, servable, number)
 
     def wishes(self, policies: Mapping[str, Versions]) -> dict[str, Wish]:
         """What the configuration and the operators want of each servable."""
@@ -270,6 +275,16 @@ def _columns(life: Life) -> dict[str, Any]:
         "revision": life.revision,
         "current": life.current,
     }
+
+
+def _pin(session: Session, servable: str, number: int | None) -> None:
+    session.execute(delete(PinRow).where(PinRow.servable == servable))
+    if number is not None:
+        session.add(PinRow(servable=servable, number=number))
+
+
+def _let_in(session: Session, servable: str, number: int) -> None:
+    session.execute(delete(OutRow).where(OutRow.servable == servable, OutRow.number == number))
 
 
 def _of(servable: str) -> tuple[ColumnElement[bool]]:

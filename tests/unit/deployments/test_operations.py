@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from configs.errors import MillraceError, NotFound, Refused, Unauthorized
+from configs.errors import MillraceError, NotFound, Refused, Unauthorized, Unavailable
 from configs.versions import Versions
 from deployments import version_metrics
 from deployments.operations import Action, Operation, Operations, ServableStatus, TransitionStatus
@@ -28,7 +29,7 @@ class Shop(World):
 
     def __init__(self, store: StateStore) -> None:
         super().__init__(store)
-        self.operations = Operations(store, self.policies, lambda: self.now)
+        self.operations = Operations(store, self.policies)
 
     def ask(self, action: Action, version: int | None = None, servable: str = SERVABLE) -> ServableStatus:
         [status] = self.operations.carry_out(Operation(action, servable, version), FOREVER)
@@ -161,6 +162,21 @@ async def test_a_broken_version_that_is_loaded_is_tried_at_once_and_displaces_no
     assert shop.store.life(key(1)).retry_at == 0
     await shop.settle()
     assert shop.routed() == 1
+
+
+async def test_a_load_that_cannot_be_recorded_records_nothing(shop: Shop) -> None:
+    shop.breaks[key(1)] = Verb.LOAD
+    shop.ask(Action.LOAD, 1)
+    await shop.settle()
+    shop.ask(Action.UNLOAD, 1)
+    before = shop.store.life(key(1))
+    assert before.retry_at > 0
+    with shop.store._engine.begin() as connection:
+        connection.execute(text("CREATE TRIGGER full BEFORE INSERT ON pins BEGIN SELECT RAISE(ABORT, 'full'); END"))
+    with pytest.raises(Unavailable):
+        shop.ask(Action.LOAD, 1)
+    assert (shop.store.life(key(1)), shop.store.pins()) == (before, {})
+    assert shop.store.out() == {SERVABLE: {1}}
 
 
 async def test_the_history(shop: Shop) -> None:
