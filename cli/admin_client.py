@@ -8,6 +8,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 
+from pydantic import BaseModel, ValidationError
+
 from configs.errors import MillraceError, Unauthorized, Unavailable
 
 TOKEN_VARIABLE = "MILLRACE_ADMIN_TOKEN"
@@ -23,6 +25,44 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class _Version(BaseModel):
+    version: int
+    phase: str
+    reason: str
+    failures: int
+    changed_at: float
+    published: bool
+    has_traffic: bool
+    acknowledged: bool
+    pinned: bool
+    taken_out: bool
+
+
+class _Servable(BaseModel):
+    servable: str
+    policy: str
+    version: int | None
+    wanted: int | None
+    pinned: int | None
+    versions: list[_Version]
+
+
+class _Servables(BaseModel):
+    servables: list[_Servable]
+
+
+class _Transition(BaseModel):
+    at: float
+    version: int
+    before: str | None
+    after: str
+    reason: str
+
+
+class _History(BaseModel):
+    history: list[_Transition]
+
+
 class AdminClient:
     """Speaks for whoever has the token.
 
@@ -32,33 +72,46 @@ class AdminClient:
     """
 
     def __init__(self, url: str, token: str | None) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
+        if not _is_url(url):
             raise MillraceError(f"--url {url}: write it as http://host:port")
         self._url, self._token = url.rstrip("/"), (token or _from_file()).strip()
         if not (self._token.isascii() and self._token.isprintable()):
             raise MillraceError("the token has characters that no token has; copy it again")
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        # No proxy: it would see the token.
+        self._opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
 
     def servables(self) -> list[dict[str, Any]]:
         """All servables and their versions."""
-        found: list[dict[str, Any]] = self._ask("")["servables"]
+        found: list[dict[str, Any]] = self._checked(self._ask(""), _Servables)["servables"]
         return found
 
     def servable(self, name: str) -> dict[str, Any]:
         """One servable and its versions."""
-        found: dict[str, Any] = self._ask(f"/{quote(name, safe='')}")
+        found: dict[str, Any] = self._checked(self._ask(f"/{quote(name, safe='')}"), _Servable)
         return found
 
     def history(self, name: str, limit: int) -> list[dict[str, Any]]:
         """What happened to a servable's versions, the last first."""
-        found: list[dict[str, Any]] = self._ask(f"/{quote(name, safe='')}/history?limit={limit}")["history"]
+        found: list[dict[str, Any]] = self._checked(
+            self._ask(f"/{quote(name, safe='')}/history?limit={limit}"), _History
+        )["history"]
         return found
 
     def change(self, name: str, action: str, version: int | None = None) -> dict[str, Any]:
         """Have the server do something; gives the servable as it is then."""
         body = {} if version is None else {"version": version}
-        found: dict[str, Any] = self._ask(f"/{quote(name, safe='')}/{action}", json.dumps(body).encode())
+        found: dict[str, Any] = self._checked(
+            self._ask(f"/{quote(name, safe='')}/{action}", json.dumps(body).encode()), _Servable
+        )
         return found
+
+    def _checked(self, answer: Any, shape: type[BaseModel]) -> Any:
+        """The answer, if it has at least what this client reads."""
+        try:
+            shape.model_validate(answer)
+        except ValidationError:
+            raise self._foreign() from None
+        return answer
 
     def _ask(self, path: str, body: bytes | None = None) -> Any:
         headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
@@ -90,6 +143,14 @@ class AdminClient:
 
     def _foreign(self) -> MillraceError:
         return MillraceError(f"{self._url} is no Millrace server with an admin API; name another by --url")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isprintable()
+    except ValueError:  # of an address or a port
+        return False
 
 
 def _from_file() -> str:

@@ -125,16 +125,16 @@ def test_the_token_comes_from_the_environment_or_the_folder(
 
 @pytest.fixture
 def foreign() -> Iterator[Callable[[int, str], str]]:
-    """Starts a server that answers everything in the same way; it must never be asked twice."""
+    """Starts a server that answers everything in the same way."""
     servers: list[HTTPServer] = []
 
-    def start(status: int, location: str) -> str:
+    def start(status: int, location: str, body: str = "<html>") -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(status)
                 self.send_header("location", location)
                 self.end_headers()
-                self.wfile.write(b"<html>")
+                self.wfile.write(body.encode())
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -158,9 +158,30 @@ def test_another_server_is_told_from_ours_and_gets_the_token_nowhere_else(
         millrace("models", "status", "--url", url, "--token", "t")
 
 
+@pytest.mark.parametrize("command", [("status",), ("status", NAME), ("history", NAME), ("load", NAME, 1)])
+@pytest.mark.parametrize(
+    "body", ["[]", "{}", "3", '{"servables": [{}], "history": [{}]}', '{"servables": 1, "history": 1}']
+)
+def test_json_of_another_server(foreign: Callable[..., str], command: tuple[object, ...], body: str) -> None:
+    url = foreign(200, "", body)
+    with pytest.raises(MillraceError, match=f"{url} is no Millrace server with an admin API"):
+        millrace("models", *command, "--url", url, "--token", "t")
+
+
+def test_the_token_goes_to_no_proxy(foreign: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", foreign(200, "", '{"servables": []}'))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(Unavailable, match="no server answers"):
+        millrace("models", "status", "--url", "http://millrace.invalid:1", "--token", "t")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--url", "http://[::1", "--token", "t"), "write it as http://host:port"),
+        (("--url", "http://a:b", "--token", "t"), "write it as http://host:port"),
+        (("--url", "http://", "--token", "t"), "write it as http://host:port"),
         (("--url", "http://127.0.0.1:1", "--token", "t"), "no server answers at http://127.0.0.1:1 (.*refused)"),
         (("--url", "file:///etc/passwd", "--token", "t"), "write it as http://host:port"),
         (("--token", "t\u00fc"), "the token has characters that no token has"),
