@@ -60,7 +60,7 @@ def test_all_graphs_in_order_of_their_names() -> None:
 
 async def test_the_recorder_feeds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     ignore = SimpleNamespace(inc=lambda *_: None, observe=lambda *_: None, set=lambda *_: None)
-    monkeypatch.setattr(recorder, "_ray_metric", lambda metric: ignore)
+    monkeypatch.setattr(recorder, "ray_metric", lambda metric: ignore)
     noted = Recorder({"g": SimpleNamespace(waiting=0)})  # type: ignore[dict-item]
     noted.answered("g", "v2-grpc", 0.5, [], rows=4)
     noted.failed("g", "v2-http", InvalidInput("x"), "400", 0.25)
