@@ -23,6 +23,7 @@ FILES = {
     "sklearn": "model.skops",
     "xgboost": "model.ubj",
     "lightgbm": "model.txt",
+    "mlflow": "MLmodel",
     "python": "signature.json",
 }
 CLASS = {"module": f"{tiny_models.PATH}:Shifted"}
