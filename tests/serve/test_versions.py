@@ -91,18 +91,19 @@ def numbers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_versions_take_over_under_load_and_no_request_is_lost(numbers: Numbers) -> None:
     with numbers.load() as load:
-        for number in (2, 3, 4):
+        for number in (2, 3):
             numbers.publish("inside", number)
             numbers.publish("outside", number)
             numbers.until(number, number)
             load.wait_for_more(50)
     assert load.failures == []
-    stages = [name for name in numbers.server.stages("numbers") if ".outside.4-" not in name]
+    stages = [name for name in numbers.server.stages("numbers") if ".outside.3-" not in name]
     numbers.server.wait(
         lambda: not set(stages) & set(numbers.server.stages("numbers")), 60, "the stages of old versions are gone"
     )
 
 
+@pytest.mark.proxy("haproxy")
 def test_a_broken_version_gets_no_request_and_a_killed_control_goes_on(numbers: Numbers) -> None:
     inside, outside = numbers.serving()
     with numbers.load() as load:
@@ -124,19 +125,17 @@ def test_a_broken_version_gets_no_request_and_a_killed_control_goes_on(numbers: 
 def test_operators_roll_back_and_unload_under_load(numbers: Numbers) -> None:
     inside, outside = numbers.serving()
     numbers.publish("inside", inside + 1)
-    numbers.publish("outside", outside + 1)
-    numbers.until(inside + 1, outside + 1)
+    numbers.until(inside + 1, outside)
     with numbers.load(forwards=False) as load:
-        for servable, number in (("numbers.inside", inside), ("numbers.outside", outside)):
-            code, output = numbers.operate("rollback", servable)
-            assert code == 0, output
-            assert f"{servable}: version {number} has the traffic in every gateway" in output
+        code, output = numbers.operate("rollback", "numbers.inside")
+        assert code == 0, output
+        assert f"numbers.inside: version {inside} has the traffic in every gateway" in output
         load.wait_for_more(20)
         assert numbers.serving() == (inside, outside)
-        assert numbers.operate("load", "numbers.outside")[0] == 0
-        assert numbers.operate("unload", "numbers.outside", outside + 1)[0] == 0
+        assert numbers.operate("load", "numbers.inside")[0] == 0
+        assert numbers.serving() == (inside + 1, outside)
+        assert numbers.operate("unload", "numbers.inside", inside + 1)[0] == 0
         assert numbers.serving() == (inside, outside)
-        assert not [name for name in numbers.server.stages("numbers") if f".outside.{outside + 1}-" in name]
         load.wait_for_more(20)
     assert load.failures == []
 
