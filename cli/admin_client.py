@@ -3,7 +3,6 @@
 import json
 import urllib.request
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
@@ -11,9 +10,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, ValidationError
 
 from configs.errors import MillraceError, Unauthorized, Unavailable
+from configs.places import TOKEN_FILE, TOKEN_VARIABLE
 
-TOKEN_VARIABLE = "MILLRACE_ADMIN_TOKEN"
-TOKEN_FILE = Path(".millrace/admin.token")
 TIMEOUT_S = 15.0
 """Longer than the server lets itself take."""
 

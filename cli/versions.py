@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.admin_client import TOKEN_VARIABLE, AdminClient
+from cli.admin_client import AdminClient
 from cli.takeover import Takeover
+from configs.places import TOKEN_VARIABLE
 
 app = typer.Typer()
 out = Console()

@@ -10,15 +10,12 @@ from pathlib import Path
 
 from configs.errors import MillraceError, Unauthorized
 from configs.log import LOGGER
+from configs.places import TOKEN_FILE, TOKEN_VARIABLE
 from configs.versions import Versions
 from deployments.operations import Action, Answer, Operation, Operations
 from rollouts.store import StateStore
 
 logger = logging.getLogger(LOGGER)
-
-TOKEN_VARIABLE = "MILLRACE_ADMIN_TOKEN"
-TOKEN_FILE = Path(".millrace") / "admin.token"
-"""Below the application's root."""
 
 
 class Operator:

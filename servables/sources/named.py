@@ -5,13 +5,14 @@ import re
 from functools import cache
 from pathlib import Path
 
+from configs.places import KEPT
 from servables.sources.base import Remote, Source
 from servables.sources.fetched import Fetched
 from servables.sources.folder import Folder
 from servables.sources.mlflow_registry import Registry
 from servables.sources.url import Url
 
-FETCHED = Path(".millrace") / "fetched"
+FETCHED = KEPT / "fetched"
 """Where versions of remote sources lie, in the root folder."""
 
 _MLFLOW = "mlflow:"

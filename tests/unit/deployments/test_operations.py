@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import text
 
 from configs.errors import MillraceError, NotFound, Refused, Unauthorized, Unavailable
+from configs.places import TOKEN_FILE, TOKEN_VARIABLE
 from configs.versions import Versions
 from deployments import version_metrics
 from deployments.operations import Action, Operation, Operations, ServableStatus, TransitionStatus
-from deployments.operators import TOKEN_FILE, TOKEN_VARIABLE, Operator, admin_token
+from deployments.operators import Operator, admin_token
 from deployments.version_metrics import VersionMetrics
 from rollouts.plan import Verb
 from rollouts.store import StateStore
