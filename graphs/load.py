@@ -13,15 +13,6 @@ from graphs.typing import graph_signature, infer
 from servables.base import LoadOptions
 
 
-def load_inline(plan: Plan, root: Path, options: LoadOptions) -> dict[str, Instance]:
-    """Load and warm up every node that is called here: not the placed ones, but what stands in for them.
-
-    Raises what the first failing node raises.
-    """
-    placed = set(plan.placed)
-    return load_all([node for node in plan.graph.all_nodes() if node.name not in placed], root, options)
-
-
 def load_all(nodes: Sequence[FlatNode], root: Path, options: LoadOptions) -> dict[str, Instance]:
     """Load and warm up nodes. Raises what the first failing one raises."""
     with ThreadPoolExecutor(4, "millrace-load") as pool:

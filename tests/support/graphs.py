@@ -6,7 +6,8 @@ from typing import Any
 from configs.graph import GraphConfig
 from graphs.check import check_graph
 from graphs.executor import Executor, PlacedCall
-from graphs.load import load_inline
+from graphs.instances import Instance
+from graphs.load import load_all
 from graphs.plan import Plan, compile_plan
 from servables.base import LoadOptions
 
@@ -22,6 +23,15 @@ def config(nodes: dict[str, Any], outputs: dict[str, str], **fields: Any) -> Gra
 def plan(nodes: dict[str, Any], outputs: dict[str, str], **fields: Any) -> Plan:
     """The compiled plan of such a graph."""
     return compile_plan(check_graph(config(nodes, outputs, **fields), Path.cwd()).flat)
+
+
+def load_inline(plan: Plan, root: Path, options: LoadOptions) -> dict[str, Instance]:
+    """Load and warm up every node that is called here: not the placed ones, but what stands in for them.
+
+    Raises what the first failing node raises.
+    """
+    placed = set(plan.placed)
+    return load_all([node for node in plan.graph.all_nodes() if node.name not in placed], root, options)
 
 
 def executor(plan_: Plan, placed: dict[str, PlacedCall] | None = None, threads: int = 1) -> Executor:

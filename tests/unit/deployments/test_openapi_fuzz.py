@@ -24,9 +24,10 @@ from deployments.service import GraphService
 from deployments.statistics import Statistics
 from graphs.check import check_file
 from graphs.executor import Executor
-from graphs.load import load_inline, signature_of
+from graphs.load import signature_of
 from graphs.plan import compile_plan
 from servables.base import LoadOptions
+from tests.support.graphs import load_inline
 from tests.support.server import GRAPHS, ROOT
 from tests.unit.deployments.doors import MAX_BYTES, Counted
 

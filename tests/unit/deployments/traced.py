@@ -16,9 +16,9 @@ from deployments.recorder import Recorder
 from deployments.service import GraphService
 from deployments.tracing import Tracing
 from graphs.executor import Executor, PlacedCall
-from graphs.load import load_inline, signature_of
+from graphs.load import signature_of
 from servables.base import LoadOptions
-from tests.support.graphs import plan
+from tests.support.graphs import load_inline, plan
 from tests.unit.deployments.doors import Counted
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -26,10 +26,9 @@ from graphs import policies, terms
 from graphs.batcher import Batcher
 from graphs.executor import Executor
 from graphs.line import rank
-from graphs.load import load_inline
 from graphs.terms import Terms
 from servables.base import LoadOptions
-from tests.support.graphs import plan
+from tests.support.graphs import load_inline, plan
 from tests.support.simulated import BREAKS, NAMES_ROWS, REFUSED, Clock, SimulatedLoop, Unthreaded, poisonable
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"

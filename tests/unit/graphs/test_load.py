@@ -12,10 +12,10 @@ from configs.tensors import Signature
 from graphs.check import check_graph
 from graphs.executor import Executor
 from graphs.instances import load_instance
-from graphs.load import load_inline, signature_of
+from graphs.load import signature_of
 from graphs.plan import Plan, compile_plan
 from servables.base import LoadOptions
-from tests.support.graphs import add, config
+from tests.support.graphs import add, config, load_inline
 
 
 def publish(root: Path, name: str, version: int = 1, amount: float = 1.0, **kwargs: Any) -> None:
