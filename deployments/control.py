@@ -16,6 +16,7 @@ from sqlalchemy import URL
 
 from configs.errors import ConfigError, MillraceError, ModelError, Unavailable
 from configs.log import LOGGER
+from configs.places import KEPT
 from deployments.catalogue import Catalogue, Offer, Served
 from deployments.gateways import Gateways
 from deployments.hands import Hands
@@ -111,11 +112,12 @@ class Control:
 
     async def _run(self) -> None:
         began = time.monotonic()
-        while True:
-            again = time.time() + TRY_AGAIN_S
+        again = 0.0
+        while again != DEPOSED:
             try:
                 again = await self._step()
                 began = time.monotonic()
+                await self._wait(again)
             except Unavailable as error:
                 logger.warning("%s", error.message)
                 if time.monotonic() - began > PATIENCE_S:
@@ -124,9 +126,6 @@ class Control:
             except Exception:  # the loop must outlive a controller of Serve's that restarts
                 logger.exception("control could not go on; trying again in %s s", TRY_AGAIN_S)
                 await asyncio.sleep(TRY_AGAIN_S)
-            if again == DEPOSED:
-                return
-            await self._wait(again)
 
     async def _step(self) -> float:
         """Look once, and take every step that can be taken. Gives when to look again, in seconds since 1970."""
@@ -242,7 +241,7 @@ class Control:
 
 def default_state_url(root: Path, application: str) -> str:
     """The state's file of an application, beside what it serves."""
-    path = root / ".millrace" / f"{application}.sqlite"
+    path = root / KEPT / f"{application}.sqlite"
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 

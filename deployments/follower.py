@@ -172,13 +172,14 @@ class Follower(Generic[V]):
                 self._changed.set()
 
     def _follow(self, orders: Orders) -> None:
-        self._load_missing(orders)
+        wanted = self._wanted(orders)
+        self._load_missing(wanted)
         if self._serving:
             self._take_over(orders)
         elif not self._first.done():
             self._begin(orders)
-        self._free_unwanted(orders)
-        self._tell(orders)
+        self._free_unwanted(wanted)
+        self._tell()
 
     def _wanted(self, orders: Orders) -> dict[Key, int]:
         """Versions to hold → the attempt."""
@@ -186,8 +187,8 @@ class Follower(Generic[V]):
         wanted = {**dict.fromkeys(orders.routes.values(), 0), **orders.hold}
         return {key: attempt for key, attempt in wanted.items() if key.servable in mine}
 
-    def _load_missing(self, orders: Orders) -> None:
-        for key, attempt in self._wanted(orders).items():
+    def _load_missing(self, wanted: Mapping[Key, int]) -> None:
+        for key, attempt in wanted.items():
             if key in self._held or key in self._busy:
                 continue
             if key not in self._failed or self._failed[key][0] != attempt:
@@ -249,11 +250,11 @@ class Follower(Generic[V]):
         if not self._leaving and all(self._used[name] == key for name, key in routed.items()):
             self._taken_over = orders.revision
 
-    def _free_unwanted(self, orders: Orders) -> None:
-        kept = {*self._wanted(orders), *self._used.values(), *(key for key, _ in self._leaving), *self._busy}
+    def _free_unwanted(self, wanted: Mapping[Key, int]) -> None:
+        kept = {*wanted, *self._used.values(), *(key for key, _ in self._leaving), *self._busy}
         for key in [key for key in self._held if key not in kept]:
             self._busy[key] = asyncio.create_task(self._free(key))
-        for key in [key for key in self._failed if key not in self._wanted(orders)]:
+        for key in [key for key in self._failed if key not in wanted]:
             del self._failed[key]
 
     async def _free(self, key: Key) -> None:
@@ -271,7 +272,7 @@ class Follower(Generic[V]):
         except Exception:  # a framework's, or the user's own: it is gone for us
             logger.exception("%s could not be freed in good order", key)
 
-    def _tell(self, orders: Orders) -> None:
+    def _tell(self) -> None:
         """Have control know what changed here; what does not arrive, the next question tells."""
         now = replace(
             self._report,

@@ -40,8 +40,7 @@ class Gateways:
         self._configuration, self._lives, self._clock = configuration, lives, clock
         self._heard: dict[str, _Heard] = {}
         self._news = asyncio.Condition()
-        self._attempts = int(time.time() * 1000)
-        self._orders = Orders(self._attempts, 0, {}, {})
+        self._orders = Orders(0, 0, {}, {})
         self._begun = self._ended = False
 
     @property
@@ -116,8 +115,7 @@ class Gateways:
             ModelError: a gateway did not; then none is to hold it any more.
         """
         if key not in self._orders.hold:
-            self._attempts += 1
-            await self._order(hold={**self._orders.hold, key: self._attempts})
+            await self._order(hold={**self._orders.hold, key: self._orders.serial})
         attempt = self._orders.hold[key]
         async with self._news:
             await self._news.wait_for(lambda: self._failure(key, attempt) or self._have_come(key, degree))
@@ -142,10 +140,9 @@ class Gateways:
         Args:
             leader: number of the control; greater than all serials of those before.
         """
-        self._attempts += 1
         self._begun = True
         self._orders = replace(self._orders, serial=leader)
-        await self._order(hold=dict.fromkeys(hold, self._attempts), revision=revision, routes=dict(routes))
+        await self._order(hold=dict.fromkeys(hold, leader), revision=revision, routes=dict(routes))
 
     async def end(self) -> None:
         """No more orders from here: another control has taken over."""

@@ -27,7 +27,10 @@ class Orders:
     routes: Mapping[str, Key]
     """Servable → the version that has the traffic."""
     hold: Mapping[Key, int]
-    """Versions to have at hand → number of the attempt: one that failed is not tried again before it changes."""
+    """Versions to have at hand → the serial of the orders before those that asked for it, which numbers the attempt.
+
+    One that failed is not tried again before that changes.
+    """
     failure: str = ""
     """Why a gateway that starts need not wait any longer for a version that works."""
 
