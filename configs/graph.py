@@ -12,6 +12,8 @@ from configs.versions import Number, Versions
 
 NODE_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 GRAPH_NAME = r"^[a-zA-Z][a-zA-Z0-9_-]*$"
+MODEL = "model"
+"""The input of a `models` node that names the model of each row."""
 RESERVED_NAMES = ("admin", "docs", "v2")
 """Names that are paths of the server itself, where a graph would hide them; GRAPH_NAME keeps out the others."""
 
@@ -144,6 +146,43 @@ class ModelNode(_OneReferenceEach):
         return self
 
 
+class ModelsNode(_OneReferenceEach):
+    """Many models, of which those that are asked for are in memory: `models: models/tenants`.
+
+    The input `model` (BYTES) names the model of each row; the others are the models' own, which must all have the same
+    inputs and outputs. The node is always placed. The newest version of a model that works answers.
+    """
+
+    models: str = Field(
+        min_length=1,
+        description="Folder that holds the models, each a folder with its numbered versions. Or a URL of such a folder "
+        "(`s3://bucket/models`), which needs `outputs`.",
+    )
+    max_bytes: int = Field(
+        1 << 30,
+        ge=1,
+        description="Most bytes of loaded models in one process: of the host's memory or, with `gpus`, of the GPU's; "
+        "1 GiB by default. Who was used longest ago leaves first.",
+    )
+    format: str | None = Field(None, description="As of a `model` node.")
+    trust: Literal["pickle"] | None = Field(None, description="As of a `model` node.")
+
+    @property
+    def placed(self) -> bool:
+        """Always: its memory is counted by the process."""
+        return True
+
+    @model_validator(mode="after")
+    def _models_are_named(self) -> Self:
+        if MODEL not in self.inputs:
+            raise ValueError(f"the input `{MODEL}` is missing, which names the model of each row")
+        _refuse(self, ("cache",), "what is remembered would outlive a model's version")
+        _refuse(self, ("hedge",), "a model is in the memory of few replicas")
+        if "://" in self.models and self.outputs is None:
+            raise ValueError(f"give `outputs`: which models {self.models} holds is not known before they are asked for")
+        return self
+
+
 class EnsembleNode(NodeBase):
     """Several nodes' answers made into one: `ensemble: mean`."""
 
@@ -220,6 +259,7 @@ class SubgraphNode(_OneReferenceEach):
 _KINDS: dict[str, type[NodeBase]] = {
     "call": CallNode,
     "model": ModelNode,
+    "models": ModelsNode,
     "ensemble": EnsembleNode,
     "switch": SwitchNode,
     "graph": SubgraphNode,
@@ -255,7 +295,7 @@ def _parse_node(value: Any) -> Any:
 
 
 Node = Annotated[
-    CallNode | ModelNode | EnsembleNode | SwitchNode | SubgraphNode,
+    CallNode | ModelNode | ModelsNode | EnsembleNode | SwitchNode | SubgraphNode,
     BeforeValidator(_parse_node),
     PlainSerializer(lambda node: node.model_dump(by_alias=True, exclude_unset=True)),
 ]

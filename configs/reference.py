@@ -15,6 +15,7 @@ from configs.graph import (
     EnsembleNode,
     GraphConfig,
     ModelNode,
+    ModelsNode,
     NodeBase,
     NodeOverride,
     Reference,
@@ -94,7 +95,7 @@ def reference() -> str:
     parts.append(_NODES)
     common = set(known_fields(NodeBase)) - {"inputs"}
     parts.append(_section(NodeBase, 4, only=common))
-    for kind in (CallNode, ModelNode, EnsembleNode, SwitchNode, SubgraphNode):
+    for kind in (CallNode, ModelNode, ModelsNode, EnsembleNode, SwitchNode, SubgraphNode):
         parts.append(_section(kind, 4, only=set(known_fields(kind)) - common))
     parts += [
         _section(Replicas),
@@ -131,6 +132,7 @@ _TITLES: dict[type[BaseModel], str] = {
     NodeBase: "Every node",
     CallNode: "`call`",
     ModelNode: "`model`",
+    ModelsNode: "`models`",
     EnsembleNode: "`ensemble`",
     SwitchNode: "`switch`",
     SubgraphNode: "`graph`",

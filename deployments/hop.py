@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from copy import copy
 from dataclasses import replace
 
 import grpc
@@ -56,6 +57,12 @@ class StageCall:
         )
         self._answer_row_bytes = 0.0
         """Largest seen: what goes out says nothing about the size of what comes back."""
+
+    def session(self, name: str) -> "StageCall":
+        """Calls that a request router may tell from those of other sessions."""
+        made = copy(self)
+        made._run = self._run.options(session_id=name)
+        return made
 
     async def __call__(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> Answer:
         """Outputs of the node for `count` rows, in their order.
@@ -172,7 +179,7 @@ class StageCall:
                 f"node {self._node} gave outputs that differ between the parts of a large call ({error}); "
                 f"give the same names and shapes whatever the rows, or send fewer rows"
             ) from None
-        return outputs, _joined_timing([timing for _, timing in answers])
+        return outputs, joined_timing([timing for _, timing in answers])
 
 
 def _had_the_rows(error: Exception) -> bool:
@@ -184,8 +191,8 @@ def _had_the_rows(error: Exception) -> bool:
     return isinstance(error, ActorDiedError | ActorUnavailableError)
 
 
-def _joined_timing(parts: list[BatchTiming]) -> BatchTiming:
-    """Parts that shared a call with each other count once: at the one that leads it."""
+def joined_timing(parts: list[BatchTiming]) -> BatchTiming:
+    """Of a call that went in parts; those that shared a call with each other count once: at the one that leads it."""
     calls = [part for part in parts if part.leads] or parts[:1]
     return BatchTiming(
         queue_s=min(part.queue_s for part in parts),

@@ -6,7 +6,8 @@ from ray.serve.config import RequestRouterConfig
 
 from configs.node_options import Replicas
 
-_STICKY = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
+STICKY = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
+"""Router by which the requests of one session go to the same replica."""
 
 COMMON: dict[str, Any] = {
     # A new replica is up before an old one goes: with Serve's default of 0, one replica means a gap of seconds.
@@ -61,15 +62,15 @@ def gateway_options(replicas: Replicas, cpus: float, max_ongoing_requests: int) 
     }
 
 
-def stage_options(replicas: Replicas, cpus: float, gpus: float, sticky: bool) -> dict[str, Any]:
+def stage_options(replicas: Replicas, cpus: float, gpus: float, router: str | None) -> dict[str, Any]:
     """Options of a stage deployment. Ray books the GPU's fraction; the stage caps the memory itself.
 
     Args:
-        sticky: requests of one session go to the same replica.
+        router: Serve's request router; None: its own choice of two.
     """
     return {
         **COMMON,
-        **({"request_router_config": RequestRouterConfig(request_router_class=_STICKY)} if sticky else {}),
+        **({"request_router_config": RequestRouterConfig(request_router_class=router)} if router else {}),
         **replica_options(replicas),
         "ray_actor_options": {"num_cpus": cpus, "num_gpus": gpus},
         # The batcher gathers what waits inside the replica and refuses what would wait too long, so the replica must be

@@ -1,8 +1,10 @@
 """A placed node in a process of its own: loads it, batches its calls."""
 
+import asyncio
 import hashlib
 import math
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +12,18 @@ import numpy as np
 from ray import serve
 
 from configs.errors import MillraceError
-from configs.graph import CallNode
+from configs.graph import CallNode, ModelsNode
 from configs.node_options import Batch, Replicas, Sequences
 from configs.serve import TracingArgs
 from configs.tensors import Rows, Signature
-from deployments.settings import FRONT_OPTIONS, stage_options
+from deployments.pool_metrics import PoolMetrics
+from deployments.settings import FRONT_OPTIONS, STICKY, stage_options
 from deployments.spans import Carried, ending, failed
-from deployments.tracing import computed, start_tracing
+from deployments.tracing import Tracing, computed, start_tracing
 from graphs.batcher import Batcher, BatchTiming, most_bytes
 from graphs.flat import FlatNode
 from graphs.instances import load_instance
+from graphs.many import ManyModels
 from graphs.segment import timed_call
 from graphs.sequences import STATES, Sequence, SequenceStates, restoring
 from graphs.slot import Slot
@@ -104,22 +108,14 @@ class StageDescription:
     version: str
 
 
-class Stage:
-    """One node, loaded and warmed up in `__init__`. Reached by handle."""
+class StageBase:
+    """What every stage does: answers within the caller's terms, tells what it is. Reached by handle."""
 
-    def __init__(self, spec: StageSpec, number: int, content: str = "") -> None:
-        self._instance = load_instance(spec.node, spec.root, spec.load_options, number, content)
-        self._instance.warmup()
-        self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
-        sequences = spec.sequences
-        self._states = SequenceStates(sequences.idle_s, sequences.max_open) if sequences else None
-        call = timed_call(Slot(self._instance))
-        self._batcher: Batcher[str] = Batcher(
-            restoring(call) if sequences else call,
-            spec.batch,
-            spec.node.name,
-            most_bytes(spec.node.config),
-        )
+    _name: str
+    _description: StageDescription
+    _compute: Callable[[Rows, int, Terms], Awaitable[tuple[Rows, BatchTiming]]]
+    _tracing: Tracing | None
+    _states: SequenceStates | None = None
 
     async def run(
         self,
@@ -141,15 +137,14 @@ class Stage:
         terms = Terms.within(left_s, priority)
         if carried is None or self._tracing is None:
             return await self._run(rows, count, terms, sequence)
-        name = self._instance.name
-        with ending(self._tracing.called(name, carried, {"millrace.stage": name})):
+        with ending(self._tracing.called(self._name, carried, {"millrace.stage": self._name})):
             return await self._run(rows, count, terms, sequence)
 
     async def _run(self, rows: Rows, count: int, terms: Terms, sequence: Sequence | None) -> Answer:
         try:
             if self._states is not None:
                 rows = {**rows, STATES: np.array([self._states.of(sequence)] * count, object)}
-            outputs, timing = await self._batcher(rows, count, terms)
+            outputs, timing = await self._compute(rows, count, terms)
         except MillraceError as error:
             failed(error, error.grpc_code)
             return error
@@ -161,10 +156,30 @@ class Stage:
 
     async def describe(self) -> StageDescription:
         """The loaded node's signature and version."""
-        return StageDescription(self._instance.signature, self._instance.version)
+        return self._description
 
     async def check_health(self) -> None:
         """Called by Serve on the event loop: an answer proves that the loop runs."""
+
+
+class Stage(StageBase):
+    """One node, loaded and warmed up in `__init__`."""
+
+    def __init__(self, spec: StageSpec, number: int, content: str = "") -> None:
+        self._instance = load_instance(spec.node, spec.root, spec.load_options, number, content)
+        self._instance.warmup()
+        self._name = spec.node.name
+        self._description = StageDescription(self._instance.signature, self._instance.version)
+        self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
+        sequences = spec.sequences
+        self._states = SequenceStates(sequences.idle_s, sequences.max_open) if sequences else None
+        call = timed_call(Slot(self._instance))
+        self._compute = self._batcher = Batcher(
+            restoring(call) if sequences else call,
+            spec.batch,
+            spec.node.name,
+            most_bytes(spec.node.config),
+        )
 
     def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests are answered."""
@@ -172,6 +187,26 @@ class Stage:
         self._instance.close()
         if self._tracing is not None:
             self._tracing.close()
+
+
+class ModelsStage(StageBase):
+    """One node of many models, loaded when they are asked for."""
+
+    async def __init__(self, spec: StageSpec) -> None:  # type: ignore[misc]
+        self._name = spec.node.name
+        self._models = self._compute = ManyModels(spec.node, spec.root, spec.load_options)
+        self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
+        self._description = StageDescription(await self._models.signature(), "")
+        self._metrics = PoolMetrics(spec.graph, spec.node.name, self._models)
+        self._tasks = [asyncio.create_task(each.follow()) for each in (self._models, self._metrics)]
+
+    async def __del__(self) -> None:
+        """Called by Serve when the replica stops, after its requests are answered."""
+        for task in getattr(self, "_tasks", ()):  # absent if __init__ failed
+            task.cancel()
+        await self._models.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
 
 
 class _Front:
@@ -190,7 +225,18 @@ def stage_application(spec: StageSpec, number: int, content: str = "") -> serve.
         content: what the version must be, if it is fetched; see `servables.sources.base`.
     """
     replicas = spec.node.config.replicas or Replicas()
-    sticky = spec.sequences is not None and replicas.max > 1
-    options = stage_options(replicas, spec.cpus, spec.gpus, sticky)
-    stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec, number, content)
-    return serve.deployment(_Front, name="front").options(**FRONT_OPTIONS).bind(stage) if sticky else stage
+    many = isinstance(spec.node.config, ModelsNode)
+    router = _router(spec) if replicas.max > 1 else None
+    options = stage_options(replicas, spec.cpus, spec.gpus, router)
+    if many:
+        stage = serve.deployment(ModelsStage, name=STAGE).options(**options).bind(spec)
+    else:
+        stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec, number, content)
+    return serve.deployment(_Front, name="front").options(**FRONT_OPTIONS).bind(stage) if router else stage
+
+
+def _router(spec: StageSpec) -> str | None:
+    """Serve's request router, where it matters which replica answers; None: any."""
+    if isinstance(spec.node.config, ModelsNode):
+        return "deployments.ring_router:RingRouter"
+    return STICKY if spec.sequences is not None else None

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from ray import serve
 
 from configs.errors import ModelError
+from configs.graph import ModelsNode
 from configs.tensors import Signature
 from deployments.catalogue import Served
 from deployments.hop import StageCall
+from deployments.models_call import ModelsCall
 from deployments.service import GraphService
 from deployments.stage import STAGE, StageDescription, application_of
 from graphs.instances import Instance, load_instance, warm_up
@@ -27,7 +29,7 @@ AT_ONCE = 4
 class Reached:
     """A stage that answers."""
 
-    call: StageCall
+    call: StageCall | ModelsCall
     signature: Signature
     version: str
 
@@ -109,7 +111,11 @@ class VersionsHere:
         # To look whether it exists would hold up the event loop; control says so.
         handle = serve.get_deployment_handle(STAGE, application_of(self._owner, key), _check_exists=False)
         description: StageDescription = await handle.describe.remote()
-        call = StageCall(served.node.name, handle, served.node.config.idempotent, description.version)
+        node = served.node
+        if isinstance(node.config, ModelsNode):
+            models = ModelsCall(node.name, handle, node.config.idempotent)
+            return Reached(models, description.signature, description.version)
+        call = StageCall(node.name, handle, node.config.idempotent, description.version)
         return Reached(call, description.signature, description.version)
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from configs.documents import Document, Texts, load_document
 from configs.errors import ConfigError, ModelError
-from configs.graph import CallNode, EnsembleNode, GraphConfig, ModelNode, NodeBase, SwitchNode
+from configs.graph import CallNode, EnsembleNode, GraphConfig, ModelNode, ModelsNode, NodeBase, SwitchNode
 from configs.loader import load_graph, parse_graph
 from configs.problems import Problem, config_error, nearest
 from configs.tensors import Signature
@@ -17,6 +17,7 @@ from graphs.order import topological
 from graphs.policies import constant_row
 from graphs.sequences import STATES
 from graphs.typing import TypedGraph, infer
+from servables.shelf import Shelf
 from servables.sources.named import is_remote, source_of
 
 
@@ -237,6 +238,8 @@ def _constants(flat: FlatGraph, typed: TypedGraph, document: Document) -> Iterat
 def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem]:
     """Nodes for whose model there is no version."""
     for node in flat.all_nodes():
+        if isinstance(node.config, ModelsNode):
+            yield from _shelf(document, node, node.config, root)
         if not isinstance(node.config, ModelNode | EnsembleNode) or node.config.model is None:
             continue
         try:
@@ -245,3 +248,19 @@ def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem
                 source.local(node.config.version)
         except ModelError as error:
             yield document.problem(place_of(node.name, "model"), error.message)
+
+
+def _shelf(document: Document, node: FlatNode, config: ModelsNode, root: Path) -> Iterator[Problem]:
+    """A `models` node whose folder is not there, or holds no model that would tell its outputs."""
+    try:
+        names = [] if is_remote(config.models) else Shelf(config.models, root).names()
+    except ModelError as error:
+        yield document.problem(place_of(node.name, "models"), error.message)
+        return
+    if not names and config.outputs is None:
+        yield document.problem(
+            place_of(node.name, "models"),
+            "holds no model yet, so nobody knows its outputs",
+            config.models,
+            f"put a version in {config.models}/<name>/1/, or give the node `outputs`",
+        )

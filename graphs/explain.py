@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from configs.graph import CallNode, EnsembleNode, ModelNode, NodeBase, SwitchNode
+from configs.graph import CallNode, EnsembleNode, ModelNode, ModelsNode, NodeBase, SwitchNode
 from configs.node_options import Replicas
 from graphs.plan import DECIDE, Plan, Step, StepKind
 
@@ -68,6 +68,8 @@ def kind_of(config: NodeBase) -> str:
             return f"call {config.call}"
         case ModelNode():
             return f"model {config.model}"
+        case ModelsNode():
+            return f"models {config.models}"
         case EnsembleNode():
             return f"ensemble {config.ensemble}"
         case SwitchNode():
@@ -95,5 +97,7 @@ def _reasons(config: NodeBase) -> Iterator[str]:
         yield "asks for its own replicas"
     if config.isolate:
         yield "asks for isolation"
+    if isinstance(config, ModelsNode):
+        yield f"holds models of up to {config.max_bytes:,} bytes"
     if not config.placed:
         yield f"asks for {config.cpus:g} CPUs, more than the gateway's share"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from configs.errors import ConfigError
-from configs.graph import GraphConfig, NodeBase, SubgraphNode, SwitchNode, fallback_node
+from configs.graph import MODEL, GraphConfig, ModelsNode, NodeBase, SubgraphNode, SwitchNode, fallback_node
 from configs.node_options import Batch
 from configs.tensors import TensorSpec
 
@@ -71,6 +71,14 @@ class FlatGraph:
     outputs: Mapping[str, Edge]
     config: GraphConfig
     borders: tuple[Border, ...] = ()
+
+    @property
+    def model_input(self) -> str | None:
+        """The input that names each row's model to its `models` nodes; None if there is none, or more than one."""
+        nodes = [node for node in self.nodes.values() if isinstance(node.config, ModelsNode)]
+        edges = {edge for node in nodes for edge in node.inputs[MODEL]}
+        named = {edge.output for edge in edges if edge.node == ""}
+        return named.pop() if len(edges) == len(named) == 1 else None
 
     def all_nodes(self) -> Iterator[FlatNode]:
         """Every node and every node that stands in for one."""

@@ -4,13 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from configs.graph import CallNode, EnsembleNode, ModelNode, NodeBase, SwitchNode
+from configs.graph import CallNode, EnsembleNode, ModelNode, ModelsNode, NodeBase, SwitchNode
 from graphs.explain import kind_of, replica_range
 from graphs.flat import FlatGraph
 from graphs.plan import Plan
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 46, 70, 40, 30
-_COLOURS = {CallNode: "#e8eef7", ModelNode: "#e3f3e6", EnsembleNode: "#fdf1dc", SwitchNode: "#f6e6f3"}
+_COLOURS = {
+    CallNode: "#e8eef7",
+    ModelNode: "#e3f3e6",
+    ModelsNode: "#e3f3e6",
+    EnsembleNode: "#fdf1dc",
+    SwitchNode: "#f6e6f3",
+}
 
 
 def svg(plan: Plan) -> str:

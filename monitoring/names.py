@@ -72,8 +72,21 @@ ROUTED_VERSION = Metric(
     "millrace_routed_version", "gauge", "Number of the version that has a servable's traffic.", ("servable",)
 )
 
+POOL_MODELS = Metric("millrace_pool_models", "gauge", "Loaded models of a `models` node.", ("graph", "node"))
+POOL_BYTES = Metric(
+    "millrace_pool_bytes", "gauge", "Bytes of the models that are loaded or being loaded.", ("graph", "node", "memory")
+)
+POOL_EVENTS = Metric(
+    "millrace_pool_events",
+    "counter",
+    "What happened in a pool: hits, misses (uses that found a model loaded, or did not), loads, failures, evictions.",
+    ("graph", "node", "event"),
+)
+
 GATEWAY = (REQUESTS, LATENCY, ERRORS, NODE_QUEUE, NODE_COMPUTE, BATCH_ROWS, NODE_EVENTS, WAITING)
 """Each gateway exports these."""
 CONTROL = (VERSION_TRANSITIONS, ROUTED_VERSION)
 """Control exports these."""
-ALL = (*GATEWAY, *CONTROL)
+POOL = (POOL_MODELS, POOL_BYTES, POOL_EVENTS)
+"""Each replica of the stage of a `models` node exports these."""
+ALL = (*GATEWAY, *CONTROL, *POOL)

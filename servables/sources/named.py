@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from configs.places import KEPT
@@ -28,7 +28,7 @@ def remote_of(model: str) -> Remote:
     return Registry(model.removeprefix(_MLFLOW)) if model.startswith(_MLFLOW) else Url(model)
 
 
-@cache
+@lru_cache(10_000)  # the names of models may come from clients
 def source_of(model: str, root: Path) -> Source:
     """The source of a model; one in each process, which remembers what it was told.
 

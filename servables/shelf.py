@@ -1,0 +1,76 @@
+"""A folder of many models: which there are, and which versions of each."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from configs.errors import ModelError, NotFound
+from servables.sources.base import CONTENT_LENGTH, Local, Source
+from servables.sources.named import is_remote, source_of
+from servables.store import check_name
+
+
+class Pick(NamedTuple):
+    """One version of one model."""
+
+    model: str
+    number: int
+    content: str
+    """Start of its fingerprint: another one is another content."""
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.number}"
+
+
+def check_asked(model: str) -> str:
+    """The name of a model that a client asks for. Raises NotFound if no model can have it."""
+    try:
+        return check_name(model)
+    except ModelError:  # its words are for whoever publishes a model
+        raise NotFound(f"there is no model {model[:100]!r}") from None
+
+
+class Shelf:
+    """Models that are found by their names. Its methods read disks, or ask remote places.
+
+    Args:
+        place: a folder whose folders are models, or the URL of one.
+        root: the folder that relative paths start from.
+    """
+
+    def __init__(self, place: str, root: Path) -> None:
+        self.place = place.rstrip("/")
+        self._root = root
+
+    def names(self) -> list[str]:
+        """All models of a folder of this machine. Raises ModelError if it cannot be read."""
+        try:
+            folders = (self._root / self.place).iterdir()
+            return sorted(path.name for path in folders if path.is_dir() and not path.name.startswith("."))
+        except OSError as error:
+            raise ModelError(f"{self.place} cannot be read: {error.strerror}; name the folder of all models") from error
+
+    def versions(self, model: str) -> list[Pick]:
+        """The whole versions of a model, the newest first.
+
+        Raises:
+            NotFound: there is no such model, or no whole version of it.
+            ModelError: it cannot be read.
+        """
+        published = self._source(model).published(time.time())
+        newest_first = sorted(published.versions.items(), reverse=True)
+        picks = [Pick(model, number, fingerprint[:CONTENT_LENGTH]) for number, fingerprint in newest_first]
+        if not picks:
+            said = "; ".join(published.notes)
+            raise NotFound(f"model {model!r} has no whole version in {self.place}{said and f': {said}'}")
+        return picks
+
+    def local(self, pick: Pick) -> Local:
+        """A version as a folder of this machine, fetched if need be. Raises ModelError."""
+        return self._source(pick.model).local(pick.number, pick.content)
+
+    def _source(self, model: str) -> Source:
+        path = f"{self.place}/{check_asked(model)}"
+        if not is_remote(path) and not (self._root / path).is_dir():
+            raise NotFound(f"there is no model {model!r} in {self.place}")
+        return source_of(path, self._root)
