@@ -23,6 +23,7 @@ from configs.log import LOGGER
 from configs.tensors import Datatype, Rows
 from deployments import spans
 from deployments.clients import UNLIMITED, Clients
+from deployments.naming import unknown
 from deployments.protocols.binary import as_bytes
 from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
@@ -66,16 +67,31 @@ class Answering:
         self._turns: WeakValueDictionary[tuple[str, int | str], asyncio.Lock] = WeakValueDictionary()
 
     def service(self, graph: str, version: str = "") -> GraphService:
-        """The graph of that name. Raises NotFound in the words that Triton's clients look for."""
-        service = self.services.get(graph)
+        """The graph of that name, or for one of its many models: `<graph>.<model>`, which need not be there.
+
+        Raises NotFound in the words that Triton's clients look for.
+        """
+        service = self.services.get(graph) or self._for_model(graph)
         if service is None:
-            known = ", ".join(sorted(self.services))
-            raise NotFound(f"Request for unknown model: '{graph[:100]}' is not found; this server has {known}")
+            raise unknown(graph, f"this server has {', '.join(sorted(self.services))}")
         if version not in ("", GRAPH_VERSION):
             raise NotFound(
                 f"Request for unknown model: '{graph}' has no version '{version[:100]}'; it has {GRAPH_VERSION}"
             )
         return service
+
+    def names_model(self, name: str) -> bool:
+        """Whether it is `<graph>.<model>` with a graph of many models."""
+        graph, dot, _ = name.partition(".")
+        return bool(dot) and graph in self.services and self.services[graph].naming is not None
+
+    async def models(self) -> list[str]:
+        """`<graph>.<model>` of every model that is there, of all graphs of many models."""
+        many = [(service.name, service.naming) for service in self.services.values() if service.naming is not None]
+        if not many:
+            return []
+        listed = await asyncio.to_thread(lambda: [(graph, naming.models()) for graph, naming in many])
+        return [f"{graph}.{model}" for graph, models in listed for model in models]
 
     def slot(self, headers: Mapping[bytes, bytes]) -> AbstractContextManager[None]:
         """Within this context an HTTP request counts as its client's. Entering raises TooManyRequests."""
@@ -105,6 +121,10 @@ class Answering:
                 if answer is None:
                     return
                 yield self._answered(service, request, *answer)
+
+    def _for_model(self, name: str) -> GraphService | None:
+        graph, _, model = name.partition(".")
+        return self.services[graph].of(model) if self.names_model(name) else None
 
     def _turn(self, service: GraphService, terms: Terms) -> AbstractAsyncContextManager[object]:
         """Requests of one sequence wait for each other."""

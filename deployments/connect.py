@@ -136,7 +136,7 @@ def connect(graph: str, app: str = "millrace") -> GraphClient:
     """A client of a graph that runs in the connected Ray cluster.
 
     Args:
-        graph: the graph's name.
+        graph: the graph's name; `<graph>.<model>` for one of its many models, whose name is no input then.
         app: name of the Serve application, as in `serve_config.yaml`.
 
     Raises:

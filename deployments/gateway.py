@@ -115,18 +115,20 @@ class Gateway(GrpcDoor):
         watch, known = Stopwatch.start(self.answering.recorder, "handle"), ""
         try:
             service = self.answering.service(graph)
-            known = graph
+            known = service.name
             answer = await self.answering.infer(service, handle.decode(rows, graph, service.signature), terms)
         except MillraceError as error:
             watch.failed(known, error, error.grpc_code)
             return error
-        watch.answered(graph, answer.nodes, len(next(iter(rows.values()))))
+        watch.answered(known, answer.nodes, len(next(iter(rows.values()))))
         return answer.outputs
 
     async def describe(self, graph: str) -> Signature | MillraceError:
         """For handles: inputs and outputs of a graph."""
         try:
-            return self.answering.service(graph).signature
+            service = self.answering.service(graph)
+            await service.check_model()
+            return service.signature
         except MillraceError as error:
             return error
 

@@ -15,7 +15,7 @@ from configs.errors import MillraceError, NotFound
 from deployments import statistics
 from deployments.admin import Admin
 from deployments.answering import GRAPH_VERSION, PLATFORM, Answering, Stopwatch
-from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, parsed, slot, time_left, traced
+from deployments.grpc_edge import PROTOCOL, answers_errors, check_size, for_its_model, parsed, slot, time_left, traced
 from deployments.grpc_infer_stream import InferStream
 from deployments.grpc_standard import StandardCalls
 from deployments.grpc_stream import interleave
@@ -23,6 +23,7 @@ from deployments.large import off_loop, size_of
 from deployments.operations import Action
 from deployments.protocols import classification, model_config, repository, v2_grpc, v2_proto
 from deployments.protocols.terms import terms_of
+from deployments.service import GraphService
 
 EXTENSIONS = (
     classification.EXTENSION,
@@ -62,38 +63,42 @@ class GrpcDoor(StandardCalls):
     async def ModelReady(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """A graph that this gateway knows is loaded; of others Triton too says that they are not ready."""
         asked = parsed(v2_proto.ModelReadyRequest, request)
-        return v2_proto.ModelReadyResponse(ready=self._knows(asked.name, asked.version))
+        try:
+            await self._there(asked, grpc_context)
+        except NotFound:
+            return v2_proto.ModelReadyResponse(ready=False)
+        return v2_proto.ModelReadyResponse(ready=True)
 
     @answers_errors
     async def ModelMetadata(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Inputs and outputs of a graph."""
         asked = parsed(v2_proto.ModelMetadataRequest, request)
-        service = self.answering.service(asked.name, asked.version)
-        return v2_grpc.model_metadata(service.name, [GRAPH_VERSION], service.signature, PLATFORM)
+        service = await self._there(asked, grpc_context)
+        return v2_grpc.model_metadata(service.asked_as, [GRAPH_VERSION], service.signature, PLATFORM)
 
     @answers_errors
     async def ModelConfig(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """A graph as Triton's model configuration."""
         asked = parsed(v2_proto.ModelConfigRequest, request)
-        service = self.answering.service(asked.name, asked.version)
+        service = await self._there(asked, grpc_context)
         rows = service.executor.plan.graph.config.batch.max_rows
-        document = model_config.model_config(service.name, service.signature, PLATFORM, rows, service.decoupled)
+        document = model_config.model_config(service.asked_as, service.signature, PLATFORM, rows, service.decoupled)
         return v2_grpc.graph_config(document)
 
     @answers_errors
     async def ModelStatistics(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Statistics of one graph, or of all."""
         asked = parsed(v2_proto.ModelStatisticsRequest, request)
-        if asked.name:
-            self.answering.service(asked.name, asked.version)
-        return v2_grpc.graph_statistics(self.answering.recorder.statistics.document(GRAPH_VERSION, asked.name))
+        graph = self.answering.service(asked.name, asked.version).name if asked.name else ""
+        return v2_grpc.graph_statistics(self.answering.recorder.statistics.document(GRAPH_VERSION, graph))
 
     @answers_errors
     async def RepositoryIndex(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """All graphs, which are ready, and the versions of their servables."""
         ready = parsed(v2_proto.RepositoryIndexRequest, request).ready
         standing = self._admin.standing()
-        return v2_grpc.repository_index(repository.index(self.answering.services, GRAPH_VERSION, standing, ready))
+        names = [*self.answering.services, *await self.answering.models()]
+        return v2_grpc.repository_index(repository.index(names, GRAPH_VERSION, standing, ready))
 
     @answers_errors
     async def RepositoryModelLoad(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
@@ -102,6 +107,8 @@ class GrpcDoor(StandardCalls):
         if asked.model_name in self._admin.servables:
             await self._change(Action.LOAD, asked, grpc_context)
             return v2_proto.RepositoryModelLoadResponse()
+        if self.answering.names_model(asked.model_name):
+            raise repository.on_demand(asked.model_name)
         repository.load(asked.model_name, self.answering.services, dict.fromkeys(asked.parameters, ""))
         return v2_proto.RepositoryModelLoadResponse()
 
@@ -110,7 +117,8 @@ class GrpcDoor(StandardCalls):
         """Take a version of a servable out; graphs go with the config."""
         asked = parsed(v2_proto.RepositoryModelUnloadRequest, request)
         if asked.model_name not in self._admin.servables:
-            raise repository.unload(asked.model_name)
+            many = self.answering.names_model(asked.model_name)
+            raise repository.on_demand(asked.model_name) if many else repository.unload(asked.model_name)
         await self._change(Action.UNLOAD, asked, grpc_context)
         return v2_proto.RepositoryModelUnloadResponse()
 
@@ -136,12 +144,14 @@ class GrpcDoor(StandardCalls):
             proto = v2_grpc.parse_infer(request)
             service = self.answering.service(proto.model_name, proto.model_version)
             graph = service.name
+            service = for_its_model(service, grpc_context)
             with slot(self.answering.clients, grpc_context):
                 asked = await off_loop(len(request), v2_grpc.decode_infer, proto, service.signature)
                 terms = terms_of(asked.parameters, time_left(grpc_context))
                 answer = await self.answering.infer(service, asked, terms)
                 outputs = answer.outputs
-                reply = await off_loop(size_of(outputs), v2_grpc.encode_infer, asked, outputs, graph, GRAPH_VERSION)
+                filled = (service.asked_as, GRAPH_VERSION)
+                reply = await off_loop(size_of(outputs), v2_grpc.encode_infer, asked, outputs, *filled)
         except MillraceError as error:
             watch.failed(graph, error, error.grpc_code)
             raise
@@ -157,9 +167,8 @@ class GrpcDoor(StandardCalls):
             async for answer in answers:
                 yield answer
 
-    def _knows(self, graph: str, version: str) -> bool:
-        try:
-            self.answering.service(graph, version)
-        except NotFound:
-            return False
-        return True
+    async def _there(self, asked: Any, grpc_context: RayServegRPCContext) -> GraphService:
+        """The graph that is asked about, or for one of its many models. Raises NotFound if that is not there."""
+        service = for_its_model(self.answering.service(asked.name, asked.version), grpc_context)
+        await service.check_model()
+        return service

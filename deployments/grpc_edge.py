@@ -14,10 +14,12 @@ from configs.errors import InvalidInput, MillraceError, TooLarge
 from configs.log import LOGGER
 from deployments.answering import Stopwatch, internal_error
 from deployments.clients import UNLIMITED, Clients
+from deployments.naming import MODEL_HEADER
 from deployments.protocols.grpc_errors import trailing_metadata
 from deployments.protocols.terms import TIMEOUT_HEADER, timeout_header
 from deployments.protocols.v2_proto import ModelInferResponse
 from deployments.recorder import Recorder
+from deployments.service import GraphService
 from deployments.spans import carried_in, carried_out, ending
 from deployments.tracing import Tracing
 from monitoring.trace_context import TRACEPARENT
@@ -71,6 +73,14 @@ def time_left(grpc_context: RayServegRPCContext) -> float | None:
     """
     told = [timeout_header(str(value)) for key, value in grpc_context.invocation_metadata() if key == TIMEOUT_HEADER]
     return min(told, default=None)
+
+
+def for_its_model(service: GraphService, grpc_context: RayServegRPCContext) -> GraphService:
+    """A graph for the model that the metadata names, if it has many. Raises as `GraphService.by_header`."""
+    if service.naming is None:
+        return service
+    named = dict(grpc_context.invocation_metadata()).get(MODEL_HEADER)
+    return service if named is None else service.by_header(str(named))
 
 
 def slot(clients: Clients | None, grpc_context: RayServegRPCContext) -> AbstractContextManager[None]:

@@ -15,7 +15,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 from configs.errors import MillraceError
 from configs.log import LOGGER
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch
-from deployments.grpc_edge import PROTOCOL, check_size, slot, time_left, unforeseen
+from deployments.grpc_edge import PROTOCOL, check_size, for_its_model, slot, time_left, unforeseen
 from deployments.grpc_stream import Begun
 from deployments.large import off_loop, size_of
 from deployments.protocols import v2_grpc
@@ -66,6 +66,7 @@ class InferStream:
             proto = v2_grpc.parse_infer(message)
             service = self._answering.service(proto.model_name, proto.model_version)
             graph = service.name
+            service = for_its_model(service, self._context)
             request = await off_loop(len(message), v2_grpc.decode_infer, proto, service.signature)
             terms = terms_of(request.parameters, self._time_left())
         except MillraceError as error:
@@ -93,12 +94,12 @@ class InferStream:
                     async for answer in answers:
                         nodes += answer.nodes
                         response, outputs = ModelStreamInferResponse(), answer.outputs
-                        filled = (service.name, GRAPH_VERSION, response.infer_response)
+                        filled = (service.asked_as, GRAPH_VERSION, response.infer_response)
                         await off_loop(size_of(outputs), v2_grpc.encode_infer, request, outputs, *filled)
                         yield _final(response, not decoupled)
             watch.answered(service.name, nodes, request.row_count)
             if decoupled and request.parameters.get(EMPTY_FINAL) is True:
-                yield _empty_final(request, service.name)
+                yield _empty_final(request, service.asked_as)
         except MillraceError as error:
             watch.failed(service.name, error, error.grpc_code)
             yield _failure(error, request.id)

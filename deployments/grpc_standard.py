@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 from ray.serve.grpc_util import RayServegRPCContext
 
-from configs.errors import InvalidInput, NotFound
+from configs.errors import InvalidInput, ModelError, NotFound
 from deployments.answering import Answering
 from deployments.grpc_edge import answers_errors, parsed, refuse
 from deployments.protocols.grpc_pool import SERVICES, message
@@ -28,7 +28,7 @@ class StandardCalls(Servicer):
     async def Check(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         """Health: a gateway that answers serves, with all its graphs. Raises NotFound for what it does not have."""
         service = parsed(_Request, request).service
-        if not self._serves(service):
+        if not await self._serves(service):
             known = ", ".join([*sorted(self.answering.services), *SERVICES])
             raise NotFound(f"unknown service {shown(service)}; this server has {known}")
         return _Response(status="SERVING")
@@ -40,7 +40,7 @@ class StandardCalls(Servicer):
         except InvalidInput as error:
             refuse(error, grpc_context)
             raise
-        yield _Response(status="SERVING" if self._serves(service) else "SERVICE_UNKNOWN")
+        yield _Response(status="SERVING" if await self._serves(service) else "SERVICE_UNKNOWN")
         await asyncio.Event().wait()
 
     async def ServerReflectionInfo(
@@ -50,5 +50,11 @@ class StandardCalls(Servicer):
         async for request in requests:
             yield reflect(request)
 
-    def _serves(self, service: str) -> bool:
-        return not service or service in SERVICES or service in self.answering.services
+    async def _serves(self, service: str) -> bool:
+        if not service or service in SERVICES:
+            return True
+        try:
+            await self.answering.service(service).check_model()
+        except (NotFound, ModelError):
+            return False
+        return True

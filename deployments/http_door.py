@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, nullcontext, suppress
@@ -27,6 +28,7 @@ from deployments.http_messages import (
     Response,
     error_response,
 )
+from deployments.http_models import with_model
 from deployments.http_plain import docs_routes, plain_routes
 from deployments.http_predict import predict_routes
 from deployments.http_v2 import v2_routes
@@ -42,6 +44,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_OF_A_MODEL = re.compile(r"(/v[12]/models/|/)([^/:.]+)\.([^/:]*)(.*)", re.DOTALL)
+"""A path with `<graph>.<model>` where others have `<graph>`."""
 _COMPRESSED_AT_ONCE = 64 << 10
 """Bytes of an answer above which it is compressed in a thread: a millisecond or so."""
 
@@ -167,7 +171,15 @@ class HttpDoor:
         return handler
 
     def _methods(self, path: str) -> dict[str, Handler] | None:
-        return self._handlers.get(path) or self._handlers.get(path.rstrip("/"))
+        return self._handlers.get(path) or self._handlers.get(path.rstrip("/")) or self._methods_for_model(path)
+
+    def _methods_for_model(self, path: str) -> dict[str, Handler] | None:
+        """Those of the graph's own path, for a path that names one of its many models."""
+        parts = _OF_A_MODEL.fullmatch(path)
+        if parts is None or not self._answering.names_model(f"{parts[2]}.{parts[3]}"):
+            return None
+        methods = self._handlers.get(f"{parts[1]}{parts[2]}{parts[4].rstrip('/')}")
+        return methods and {method: with_model(handler, parts[3]) for method, handler in methods.items()}
 
     def _no_route(self, scope: Scope) -> MillraceError:
         return self._count(scope, self._refusal(_path(scope)))
@@ -191,6 +203,8 @@ class HttpDoor:
                 self._answering.service(graph, version)
             case ["v1" | "v2", "models", graph, *_]:
                 self._answering.service(graph)
+            case ["v2", "repository", "models", name, "load" | "unload"] if self._answering.names_model(name):
+                raise repository.on_demand(name)
             case ["v2", "repository", "models", graph, "load"]:
                 repository.load(graph, self._answering.services, {})
             case ["admin", "servables", servable, *_] if servable not in self._servables:

@@ -10,10 +10,11 @@ from configs.tensors import Rows
 from deployments.answering import GRAPH_VERSION, Answering, Stopwatch, internal_error
 from deployments.http_infer import infer_handler, terms
 from deployments.http_messages import JSON, V2, EventStream, Handler, Headers, Request, Route
+from deployments.http_models import for_its_model
 from deployments.http_tracing import traced
 from deployments.large import off_loop, size_of
 from deployments.protocols import generate
-from deployments.protocols.request import InferRequest
+from deployments.protocols.request import InferRequest, spec_of
 from deployments.protocols.v2_json import error_body
 from deployments.service import GraphService
 from graphs.run import NodeTiming
@@ -27,11 +28,15 @@ class GenerateCodec:
     protocol = V2
 
     def __init__(self, service: GraphService) -> None:
-        self._name, self._signature = service.name, service.signature
+        self._name, self._signature = service.asked_as, service.signature
+        self._named = service.naming.input if service.naming and service.model else None
 
     def decode(self, http: Request) -> InferRequest:
         """A checked request of one row."""
-        return generate.decode(http.body, self._signature, self._name, GRAPH_VERSION)
+        request = generate.decode(http.body, self._signature, self._name, GRAPH_VERSION)
+        if self._named in request.parameters:  # what is no input is a parameter here, and nobody would read this one
+            spec_of(self._named, self._signature.inputs or {})
+        return request
 
     def encode(self, request: InferRequest, outputs: Rows) -> tuple[bytes, Headers]:
         """One JSON object."""
@@ -40,9 +45,15 @@ class GenerateCodec:
 
 def generate_routes(answering: Answering, service: GraphService, base: str) -> Iterator[Route]:
     """Both routes below a graph's path."""
-    codec = GenerateCodec(service)
-    yield Route("POST", f"{base}/generate", infer_handler(answering, service, codec))
-    yield Route("POST", f"{base}/generate_stream", _stream_handler(answering, service, codec))
+
+    def one(chosen: GraphService) -> Handler:
+        return infer_handler(answering, chosen, GenerateCodec(chosen))
+
+    def several(chosen: GraphService) -> Handler:
+        return _stream_handler(answering, chosen, GenerateCodec(chosen))
+
+    yield Route("POST", f"{base}/generate", for_its_model(answering, service, V2, one))
+    yield Route("POST", f"{base}/generate_stream", for_its_model(answering, service, V2, several))
 
 
 def _stream_handler(answering: Answering, service: GraphService, codec: GenerateCodec) -> Handler:

@@ -37,6 +37,8 @@ class Request:
     """When its head arrived, on `time.monotonic()`: a client's patience does not begin with the end of its body."""
     query: bytes = b""
     """What follows the `?`."""
+    model: str | None = None
+    """The model that the path names, of a graph of many models."""
 
 
 @dataclass(slots=True)

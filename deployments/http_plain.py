@@ -6,10 +6,12 @@ from typing import Any
 import orjson
 
 from configs.tensors import Rows
-from deployments.answering import GRAPH_VERSION, PLATFORM, Answering
+from deployments.answering import Answering
 from deployments.http_infer import infer_handler
-from deployments.http_messages import HTML, JSON, PLAIN, Headers, Request, Response, Route, document
-from deployments.protocols import openapi, plain, v2_json
+from deployments.http_messages import HTML, JSON, PLAIN, Handler, Headers, Request, Response, Route
+from deployments.http_models import described, for_its_model
+from deployments.http_v2 import metadata
+from deployments.protocols import openapi, plain
 from deployments.protocols.request import InferRequest
 from deployments.service import GraphService
 
@@ -34,10 +36,13 @@ class PlainCodec:
 
 def plain_routes(answering: Answering) -> Iterator[Route]:
     """`/<graph>` for every graph."""
+
+    def handler(chosen: GraphService) -> Handler:
+        return infer_handler(answering, chosen, PlainCodec(chosen))
+
     for service in answering.services.values():
-        metadata = v2_json.model_metadata(service.name, [GRAPH_VERSION], service.signature, PLATFORM)
-        yield document(f"/{service.name}", metadata)
-        yield Route("POST", f"/{service.name}", infer_handler(answering, service, PlainCodec(service)))
+        yield described(answering, service, PLAIN, f"/{service.name}", metadata)
+        yield Route("POST", f"/{service.name}", for_its_model(answering, service, PLAIN, handler))
 
 
 def docs_routes(
@@ -45,6 +50,11 @@ def docs_routes(
 ) -> Iterator[Route]:
     """The OpenAPI document, which tells of the user's own routes too, its page, and the way there."""
     graphs = [(service.name, service.description, service.signature) for service in answering.services.values()]
+    graphs += [
+        (service.name + openapi.OF_A_MODEL, service.description, service.naming.signature)
+        for service in answering.services.values()
+        if service.naming is not None
+    ]
     paths = openapi.openapi_document(graphs, server_version, custom, servables)
     page = openapi.docs_page("openapi.json").encode()
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from configs.tensors import Rows
 from deployments.answering import GRAPH_VERSION, Answering
 from deployments.http_infer import infer_handler
-from deployments.http_messages import JSON, PREDICT, Headers, Request, Route, document
+from deployments.http_messages import JSON, PREDICT, Handler, Headers, Request, Route, document
+from deployments.http_models import described, for_its_model
 from deployments.protocols import predict
 from deployments.protocols.request import InferRequest
 from deployments.service import GraphService
@@ -17,7 +18,7 @@ class PredictCodec:
     protocol = PREDICT
 
     def __init__(self, service: GraphService) -> None:
-        self._name, self._signature = service.name, service.signature
+        self._name, self._signature = service.asked_as, service.signature
 
     def decode(self, http: Request) -> InferRequest:
         """A checked request, in rows or in columns."""
@@ -31,9 +32,18 @@ class PredictCodec:
 def predict_routes(answering: Answering) -> Iterator[Route]:
     """Every route below `/v1/models`."""
     yield document("/v1/models", {"models": sorted(answering.services)})
-    for name, service in answering.services.items():
-        handler = infer_handler(answering, service, PredictCodec(service))
-        for base in (f"/v1/models/{name}", f"/v1/models/{name}/versions/{GRAPH_VERSION}"):
-            yield document(base, predict.status(name, GRAPH_VERSION))
-            yield document(f"{base}/metadata", predict.metadata(name, GRAPH_VERSION, service.signature))
-            yield Route("POST", f"{base}:predict", handler)
+    for service in answering.services.values():
+        yield from _graph_routes(answering, service)
+
+
+def _graph_routes(answering: Answering, service: GraphService) -> Iterator[Route]:
+    def handler(chosen: GraphService) -> Handler:
+        return infer_handler(answering, chosen, PredictCodec(chosen))
+
+    of = (answering, service, PREDICT)
+    for base in (f"/v1/models/{service.name}", f"/v1/models/{service.name}/versions/{GRAPH_VERSION}"):
+        yield described(*of, base, lambda chosen: predict.status(chosen.asked_as, GRAPH_VERSION))
+        yield described(
+            *of, f"{base}/metadata", lambda chosen: predict.metadata(chosen.asked_as, GRAPH_VERSION, chosen.signature)
+        )
+        yield Route("POST", f"{base}:predict", for_its_model(*of, handler))

@@ -1,6 +1,7 @@
 """The Open Inference Protocol v2 over HTTP, with Triton's extensions: what answers below `/v2`."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
@@ -22,6 +23,7 @@ from deployments.http_messages import (
     authorization,
     document,
 )
+from deployments.http_models import described, for_its_model
 from deployments.operations import Action
 from deployments.protocols import repository, v2_json
 from deployments.protocols.arrays import parse_object
@@ -38,7 +40,7 @@ class V2Codec:
     protocol = V2
 
     def __init__(self, service: GraphService) -> None:
-        self._name, self._signature = service.name, service.signature
+        self._name, self._signature = service.asked_as, service.signature
 
     def decode(self, http: Request) -> InferRequest:
         """A checked request."""
@@ -67,19 +69,30 @@ def v2_routes(answering: Answering, server_name: str, server_version: str, admin
 
 
 def _graph_routes(answering: Answering, service: GraphService) -> Iterator[Route]:
-    name, signature = service.name, service.signature
-    metadata = v2_json.model_metadata(name, [GRAPH_VERSION], signature, PLATFORM)
-    config = model_config(
-        name, signature, PLATFORM, service.executor.plan.graph.config.batch.max_rows, service.decoupled
-    )
-    infer = infer_handler(answering, service, V2Codec(service))
-    for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{GRAPH_VERSION}"):
-        yield document(base, metadata)
-        yield document(f"{base}/ready", {"name": name, "ready": True})
-        yield document(f"{base}/config", config)
-        yield Route("GET", f"{base}/stats", _statistics(answering, name))
-        yield Route("POST", f"{base}/infer", infer)
+    def infer(chosen: GraphService) -> Handler:
+        return infer_handler(answering, chosen, V2Codec(chosen))
+
+    def statistics(chosen: GraphService) -> Handler:
+        return _statistics(answering, chosen.name)
+
+    of = (answering, service, V2)
+    for base in (f"/v2/models/{service.name}", f"/v2/models/{service.name}/versions/{GRAPH_VERSION}"):
+        yield described(*of, base, metadata)
+        yield described(*of, f"{base}/ready", lambda chosen: {"name": chosen.asked_as, "ready": True})
+        yield described(*of, f"{base}/config", _config)
+        yield Route("GET", f"{base}/stats", for_its_model(*of, statistics))
+        yield Route("POST", f"{base}/infer", for_its_model(*of, infer))
         yield from generate_routes(answering, service, base)
+
+
+def metadata(service: GraphService) -> dict[str, Any]:
+    """What v2 and plain JSON tell of a graph."""
+    return v2_json.model_metadata(service.asked_as, [GRAPH_VERSION], service.signature, PLATFORM)
+
+
+def _config(service: GraphService) -> dict[str, Any]:
+    rows = service.executor.plan.graph.config.batch.max_rows
+    return model_config(service.asked_as, service.signature, PLATFORM, rows, service.decoupled)
 
 
 def _statistics(answering: Answering, graph: str) -> Handler:
@@ -93,7 +106,8 @@ def _repository_routes(answering: Answering, admin: Admin | None) -> Iterator[Ro
     async def answer_index(request: Request) -> Response:
         ready = bool(request.body) and parse_object(request.body, "an object with `ready`").get("ready") is True
         standing = admin.standing() if admin else []
-        return Response(orjson.dumps(repository.index(answering.services, GRAPH_VERSION, standing, ready)))
+        names = [*answering.services, *await answering.models()]
+        return Response(orjson.dumps(repository.index(names, GRAPH_VERSION, standing, ready)))
 
     yield Route("POST", "/v2/repository/index", answer_index)
     for name in answering.services:

@@ -69,7 +69,7 @@ class LocalGraph:
             answer = await self._answering.infer(self._service, request, self._terms)
         except MillraceError as error:
             raise self._counted(watch, error) from error.__cause__
-        watch.answered(self.graph, answer.nodes, request.row_count)
+        watch.answered(self._service.name, answer.nodes, request.row_count)
         return answer.outputs
 
     def stream(self, **inputs: Any) -> AsyncGenerator[Rows]:
@@ -87,7 +87,7 @@ class LocalGraph:
                     yield answer.outputs
         except MillraceError as error:
             raise self._counted(watch, error) from error.__cause__
-        watch.answered(self.graph, nodes, request.row_count)
+        watch.answered(self._service.name, nodes, request.row_count)
 
     def _decoded(self, inputs: dict[str, Any]) -> InferRequest:
         signature = self._service.signature
@@ -101,7 +101,7 @@ class LocalGraph:
         return Stopwatch.start(self._answering.recorder, ROUTER)
 
     def _counted(self, watch: Stopwatch, error: MillraceError) -> MillraceError:
-        watch.failed(self.graph, error, str(error.http_status))
+        watch.failed(self._service.name, error, str(error.http_status))
         return error
 
 

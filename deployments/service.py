@@ -1,13 +1,18 @@
 """One graph, ready to answer: its executor, its signature, its versions."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from configs.errors import MillraceError
+import numpy as np
+
+from configs.errors import InvalidInput, MillraceError
 from configs.tensors import Rows, Signature
+from deployments.naming import MODEL_HEADER, Naming, is_name, naming_of, unknown
+from deployments.protocols.request import shown
 from deployments.tracing import Tracing
 from graphs.executor import Executor, PlacedCall, as_it_is
 from graphs.flat import FlatGraph
@@ -50,28 +55,75 @@ class GraphService:
     """Answers requests of one graph."""
 
     name: str
+    """The graph's, under which everything is counted."""
     description: str
     signature: Signature
     signatures: dict[str, Signature]
     """Node → inputs and outputs of the version that answers."""
     executor: Executor
+    naming: Naming | None = None
+    """How a request may name one of many models beside its inputs."""
+    model: str | None = None
+    """The model that was named so: all rows are for it, and `signature` is without the input that would name it."""
+    in_name: bool = False
+    """Whether the caller named it in the graph's name."""
+
+    @property
+    def asked_as(self) -> str:
+        """The name that the caller knows this by, for answers: `<graph>` or `<graph>.<model>`. No label of metrics."""
+        return f"{self.name}.{self.model}" if self.in_name else self.name
 
     @property
     def decoupled(self) -> bool:
         """Whether one request may have several answers (Triton's word)."""
         return self.executor.plan.stream is not None
 
+    def of(self, model: str) -> "GraphService":
+        """This graph for one of its many models, which is named in its name. Raises NotFound for what is no name."""
+        return replace(self._for(model), in_name=True)
+
+    def by_header(self, model: str) -> "GraphService":
+        """This graph for the model that the caller's header names.
+
+        Raises:
+            InvalidInput: the caller named another one in the graph's name.
+            NotFound: it cannot be a name.
+        """
+        if self.model not in (None, model):
+            raise InvalidInput(
+                f"two models are named: {shown(self.model)} in {self.asked_as}, {shown(model)} in the header "
+                f"{MODEL_HEADER}; name one"
+            )
+        return self if self.model == model else self._for(model)
+
+    async def check_model(self) -> None:
+        """Raises NotFound if the model that was named is not there, as far as this machine can tell."""
+        if self.naming is not None and self.model is not None:
+            await asyncio.to_thread(self.naming.check, f"{self.name}.{self.model}", self.model)
+
     async def infer(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> tuple[Rows, Trace]:
         """Outputs for checked inputs. Raises MillraceError, whose message is cut to `LONGEST_MESSAGE`."""
         with _cut_short():
-            return await self.executor.run(rows, count, terms)
+            return await self.executor.run(self._complete(rows, count), count, terms)
 
     async def stream(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> AsyncGenerator[tuple[Rows, Trace]]:
         """All answers of a graph that gives several. Raises as `infer`."""
         with _cut_short():
-            async with aclosing(self.executor.stream(rows, count, terms)) as answers:
+            async with aclosing(self.executor.stream(self._complete(rows, count), count, terms)) as answers:
                 async for answer in answers:
                     yield answer
+
+    def _for(self, model: str) -> "GraphService":
+        assert self.naming is not None
+        if not is_name(model):
+            raise unknown(f"{self.name}.{model}", f"{shown(model)} cannot be a model's name")
+        return replace(self, model=model, signature=self.naming.signature)
+
+    def _complete(self, rows: Rows, count: int) -> Rows:
+        """The rows with the model's name, where no input gives it."""
+        if self.naming is None or self.model is None:
+            return rows
+        return {**rows, self.naming.input: np.full(count, self.model.encode(), object)}
 
 
 @contextmanager
@@ -110,8 +162,9 @@ def make_service(
         signatures=signatures,
         around=tracing.around if tracing is not None else as_it_is,
     )
-    config = spec.flat.config
-    return GraphService(config.name, config.description, signature_of(plan, signatures), signatures, executor)
+    config, signature = spec.flat.config, signature_of(plan, signatures)
+    naming = naming_of(spec.flat, signature, spec.root)
+    return GraphService(config.name, config.description, signature, signatures, executor, naming)
 
 
 def _cut(message: str) -> str:

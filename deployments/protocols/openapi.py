@@ -25,6 +25,10 @@ _OURS = "millrace."
 """Before the names of our schemas: those of the user's routes are names of classes, without a dot."""
 
 
+OF_A_MODEL = ".{model}"
+"""Ends the name of a graph of many models, where a path names one of them."""
+
+
 def _ref(schema: str) -> Schema:
     return {"$ref": f"#/components/schemas/{_OURS}{schema}"}
 
@@ -89,7 +93,7 @@ def openapi_document(
     generate, `:predict`, and what each says of the graph; for the server: health, metadata, statistics. Each request
     has an example that works, taken from `TensorSpec.example` or made of zeros within the declared range, unless a
     row has more than 1024 elements. `custom` is the document of the user's own routes; `servables` are those that the
-    admin API steers.
+    admin API steers. A name that ends with `OF_A_MODEL` is of a graph of many models, for one of them.
     """
     paths: dict[str, Any] = {
         "/v2": {"get": _get("Server metadata", "Server", "server")},
@@ -101,7 +105,7 @@ def openapi_document(
         "/v1/models": {"get": _get("The graphs", None, "server")},
     }
     for name, description, signature in graphs:
-        paths |= _graph_paths(name, description, signature)
+        paths |= _told_of_the_model(_graph_paths(name, description, signature))
     if servables:
         paths |= admin_paths(servables, _wrong("What is wrong, and how to put it right"), _ref)
     components = custom.get("components", {})
@@ -137,7 +141,8 @@ def _graph_paths(name: str, description: str, signature: Signature) -> dict[str,
     event = {"text/event-stream": {"schema": {"description": "Events `data: {…}`, each with one answer as JSON."}}}
 
     def post(operation: str, summary: str, request: Schema, answer: Schema) -> dict[str, Schema]:
-        return {"post": _post(f"{operation}_{name}", f"{summary.format(name)}", description, name, request, answer)}
+        identifier = f"{operation}_{name.replace(OF_A_MODEL, '_of_a_model')}"
+        return {"post": _post(identifier, f"{summary.format(name)}", description, name, request, answer)}
 
     return {
         f"/{name}": post("call", "Call {} in plain JSON", call, _json(rows_or_row(outputs))),
@@ -162,6 +167,12 @@ def _graph_paths(name: str, description: str, signature: Signature) -> dict[str,
         v1: {"get": _get(f"Status of {name}", None, name)},
         f"{v1}/metadata": {"get": _get(f"Metadata of {name} as TensorFlow Serving gives them", None, name)},
     }
+
+
+def _told_of_the_model(paths: dict[str, Any]) -> dict[str, Any]:
+    """The paths with a parameter for the model, if they are those of a graph of many."""
+    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {path: {**item, "parameters": [model]} if OF_A_MODEL in path else item for path, item in paths.items()}
 
 
 def _json(schema: Schema, example: Any = None) -> Schema:

@@ -31,6 +31,7 @@ def index(
     """The list of `POST /v2/repository/index`: the graphs, which are all ready, and the versions of their servables.
 
     Args:
+        graphs: and the models of those that have many, as `<graph>.<model>`.
         ready: only what is ready.
     """
     standing = [*(Standing(name, version, _READY) for name in sorted(graphs)), *sorted(versions)]
@@ -75,6 +76,13 @@ def load(name: str, graphs: Collection[str], parameters: Mapping[str, Parameter]
             f"graph {name} cannot be loaded with {', '.join(shown(key) for key in parameters)} of the request; "
             "change its YAML file and deploy again"
         )
+
+
+def on_demand(name: str) -> Unsupported:
+    """Why one of a graph's many models can neither be loaded nor unloaded."""
+    return Unsupported(
+        f"failed to load or unload {shown(name)}: it is loaded when it is asked for, and leaves when others need room"
+    )
 
 
 def unload(name: str) -> Unsupported:
