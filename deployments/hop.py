@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 
 import grpc
 import numpy as np
+import ray.serve.context as serve_context
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from configs.errors import MillraceError, NodeDied, NodeError, RowErrors, TooLarge, Unavailable
 from configs.log import LOGGER
@@ -34,6 +36,8 @@ MESSAGE_BYTES = 3 << 20
 """Bytes of arrays in one message, either way: below 4 MiB, the limit where Ray's own setting was not raised."""
 
 Answer = tuple[Rows, BatchTiming]
+Call = Callable[..., DeploymentResponse]
+"""Sends a message to a replica."""
 
 
 class StageCall:
@@ -52,16 +56,17 @@ class StageCall:
         self._idempotent = idempotent
         self._apart = asyncio.Lock()
         # Arrays go in the message: by reference they would pass through the object store, which costs more.
-        self._run = handle.options(
+        self._handle = handle.options(
             method_name="run", _by_reference=False, request_serialization="pickle", response_serialization="pickle"
         )
+        self._run: Call = self._handle.remote
         self._answer_row_bytes = 0.0
         """Largest seen: what goes out says nothing about the size of what comes back."""
 
     def session(self, name: str) -> "StageCall":
         """Calls that a request router may tell from those of other sessions."""
         made = copy(self)
-        made._run = self._run.options(session_id=name)
+        made._run = _apart(self._handle.options(session_id=name))
         return made
 
     async def __call__(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> Answer:
@@ -165,9 +170,9 @@ class StageCall:
     async def _call(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
         """One call; its answer, or the error that the stage returns."""
         sequence = terms.sequence
-        run = self._run if sequence is None else self._run.options(session_id=str(sequence.id))
+        run = self._run if sequence is None else self._handle.options(session_id=str(sequence.id)).remote
         answer: Answer | MillraceError = await cancelling(
-            run.remote(rows, count, terms.left_s, terms.priority, sequence, carried_out())
+            run(rows, count, terms.left_s, terms.priority, sequence, carried_out())
         )
         return answer
 
@@ -180,6 +185,24 @@ class StageCall:
                 f"give the same names and shapes whatever the rows, or send fewer rows"
             ) from None
         return outputs, joined_timing([timing for _, timing in answers])
+
+
+def _apart(handle: DeploymentHandle) -> Call:
+    """Calls of a handle, each as a request of its own.
+
+    Serve 2.60's routers by session tell calls by the request that makes them: of two that wait for a replica at the
+    same time, one would wait for ever.
+    """
+
+    def call(*arguments: object) -> DeploymentResponse:
+        context = serve_context._serve_request_context
+        token = context.set(replace(context.get() or serve_context._RequestContext(), _internal_request_id=""))
+        try:
+            return handle.remote(*arguments)
+        finally:
+            context.reset(token)
+
+    return call
 
 
 def _had_the_rows(error: Exception) -> bool:
