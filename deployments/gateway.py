@@ -22,6 +22,7 @@ from deployments.clients import Clients
 from deployments.follower import Follower
 from deployments.grpc_door import GrpcDoor
 from deployments.http_door import HttpDoor
+from deployments.niceness import yielding
 from deployments.protocols import handle
 from deployments.recorder import Recorder
 from deployments.routers import import_routers
@@ -57,7 +58,8 @@ class Gateway(GrpcDoor):
         name = ray.get_runtime_context().get_actor_name() or ""
         self._follower: Follower[Version] = Follower(control, name, catalogue.configuration, self._versions)
         try:
-            services = await self._start(graphs, catalogue, tracing)
+            with yielding():
+                services = await self._start(graphs, catalogue, tracing)
         except BaseException:
             await self._follower.close()
             raise

@@ -16,6 +16,7 @@ from configs.graph import CallNode, ModelsNode
 from configs.node_options import Batch, Replicas, Sequences
 from configs.serve import TracingArgs
 from configs.tensors import Rows, Signature
+from deployments.niceness import yielding
 from deployments.pool_metrics import PoolMetrics
 from deployments.settings import FRONT_OPTIONS, STICKY, stage_options
 from deployments.spans import Carried, ending, failed
@@ -166,8 +167,9 @@ class Stage(StageBase):
     """One node, loaded and warmed up in `__init__`."""
 
     def __init__(self, spec: StageSpec, number: int, content: str = "") -> None:
-        self._instance = load_instance(spec.node, spec.root, spec.load_options, number, content)
-        self._instance.warmup()
+        with yielding():
+            self._instance = load_instance(spec.node, spec.root, spec.load_options, number, content)
+            self._instance.warmup()
         self._name = spec.node.name
         self._description = StageDescription(self._instance.signature, self._instance.version)
         self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
@@ -196,7 +198,8 @@ class ModelsStage(StageBase):
         self._name = spec.node.name
         self._models = self._compute = ManyModels(spec.node, spec.root, spec.load_options)
         self._tracing = start_tracing(spec.tracing, f"{spec.graph}.{spec.node.name}")
-        self._description = StageDescription(await self._models.signature(), "")
+        with yielding():
+            self._description = StageDescription(await self._models.signature(), "")
         self._metrics = PoolMetrics(spec.graph, spec.node.name, self._models)
         self._tasks = [asyncio.create_task(each.follow()) for each in (self._models, self._metrics)]
 

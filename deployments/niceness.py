@@ -1,0 +1,63 @@
+"""Who starts yields to who answers: the CPU that a process takes while it loads is lent by those that have requests."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+STEP = 10
+"""By how much nicer: about a tenth of the CPU of a process that is not, where both want all of it."""
+
+
+def yield_to_others() -> None:
+    """For a process that answers no requests, for good."""
+    _change(STEP)
+
+
+@contextmanager
+def yielding() -> Iterator[None]:
+    """For what a process does before it answers requests; nothing where it may not come back from it.
+
+    To come back needs CAP_SYS_NICE, or an RLIMIT_NICE.
+    """
+    if not _may_come_back():
+        yield
+        return
+    _change(STEP)
+    try:
+        yield
+    finally:
+        _change(-STEP)
+
+
+def _change(step: int) -> None:
+    """Of every thread: Linux has the value for each, and gives it to the threads that it starts."""
+    for thread in _threads():
+        with suppress(ProcessLookupError, PermissionError):  # a thread that has ended; one that others made less nice
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + step)
+
+
+def _threads() -> list[int]:
+    tasks = Path("/proc/self/task")
+    return [int(thread.name) for thread in tasks.iterdir()] if tasks.is_dir() else [0]  # elsewhere: the process
+
+
+def _may_come_back() -> bool:
+    """Tried by a thread of its own: whoever may not stays what it has become."""
+    allowed = False
+
+    def attempt() -> None:
+        nonlocal allowed
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, before + 1)
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+            allowed = True
+
+    if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
+        thread = threading.Thread(target=attempt, name="millrace-nice")
+        thread.start()
+        thread.join()
+    return allowed
