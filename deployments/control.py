@@ -105,7 +105,8 @@ class Control:
 
     async def operate(self, token: str, asked: Operation) -> Answer | MillraceError:
         """What an operator asks for. Errors are returned: raised, Ray would wrap them."""
-        return await self._operator.answer(token, asked, self._gateways.acknowledged)
+        acknowledged = {name: self._gateways.acknowledged(name) for name in self._catalogue.served}
+        return await self._operator.answer(token, asked, acknowledged)
 
     async def check_health(self) -> None:
         """Called by Serve on the event loop: an answer proves that the loop runs."""

@@ -88,7 +88,8 @@ class Follower(Generic[V]):
         """Versions that are no longer used, but for calls that began before."""
         self._first: asyncio.Future[Mapping[str, V]] = asyncio.get_running_loop().create_future()
         self._serving = False
-        self._taken_over = 0
+        self._taken_over: dict[str, int] = {}
+        """Servable → the revision of the routes since which only the version that they name has been called."""
         self._tasks = [asyncio.create_task(self._ask_forever()), asyncio.create_task(self._work_forever())]
         self._telling: asyncio.Task[None] | None = None
 
@@ -233,7 +234,7 @@ class Follower(Generic[V]):
         if failed or orders.failure:
             self._first.set_exception(ModelError("; ".join(failed) or orders.failure))
         elif routed.keys() == self._versions.servables and all(map(self._is_ready, routed.values())):
-            self._used, self._taken_over = routed, orders.revision
+            self._used, self._taken_over = routed, dict.fromkeys(routed, orders.revision)
             self._first.set_result({name: self._held[key].version for name, key in routed.items()})
 
     def _is_ready(self, key: Key) -> bool:
@@ -247,8 +248,9 @@ class Follower(Generic[V]):
                 self._used[name] = key
                 logger.info("%s has the traffic", key)
         self._leaving = [(key, before) for key, before in self._leaving if before.calls]
-        if not self._leaving and all(self._used[name] == key for name, key in routed.items()):
-            self._taken_over = orders.revision
+        behind = {key.servable for key, _ in self._leaving}
+        done = [name for name, key in routed.items() if self._used[name] == key and name not in behind]
+        self._taken_over |= dict.fromkeys(done, orders.revision)
 
     def _free_unwanted(self, wanted: Mapping[Key, int]) -> None:
         kept = {*wanted, *self._used.values(), *(key for key, _ in self._leaving), *self._busy}
@@ -276,7 +278,7 @@ class Follower(Generic[V]):
         """Have control know what changed here; what does not arrive, the next question tells."""
         now = replace(
             self._report,
-            revision=self._taken_over,
+            revisions=dict(self._taken_over),
             held={key: held.degree for key, held in self._held.items()},
             failed=dict(self._failed),
             joining=not self._serving,

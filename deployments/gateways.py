@@ -48,11 +48,11 @@ class Gateways:
         """Whether every gateway that answers requests has told what it does."""
         return sum(not each.report.joining for each in self._heard.values()) >= self.running
 
-    @property
-    def acknowledged(self) -> int:
-        """The revision of the routes that every gateway has taken over."""
-        answering = [each.report.revision for each in self._heard.values() if not each.report.joining]
-        return min(answering, default=self._orders.revision) if self.complete else 0
+    def acknowledged(self, servable: str) -> int:
+        """The revision of the routes whose version of a servable every gateway that has the servable has taken over."""
+        answering = [each.report.revisions for each in self._heard.values() if not each.report.joining]
+        has = [revisions[servable] for revisions in answering if servable in revisions]
+        return min(has, default=self._orders.revision) if self.complete else 0
 
     def held(self) -> Set[Key]:
         """Every version that any gateway which follows has anything of."""

@@ -35,9 +35,9 @@ class Hands:
         stages, self._gateways.running = await self._stages.look(self.current)
         return stages | {key for key in self._gateways.held() if not self._is_placed(key)}
 
-    def acknowledged(self) -> int:
-        """The revision of the routes that every gateway has taken over."""
-        return self._gateways.acknowledged
+    def acknowledged(self, servable: str) -> int:
+        """The revision of the routes whose version of a servable every gateway has taken over."""
+        return self._gateways.acknowledged(servable)
 
     async def do(self, verb: Verb, key: Key) -> None:
         """Do it, or make sure that it is done. Raises ModelError with the reason."""

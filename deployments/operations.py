@@ -108,11 +108,11 @@ class Operations:
         # Now: later an alias may have been replaced by the number that it names.
         self._words = {name: _in_words(policy) for name, policy in policies.items()}
 
-    def carry_out(self, asked: Operation, acknowledged: int) -> Answer:
+    def carry_out(self, asked: Operation, acknowledged: Mapping[str, int]) -> Answer:
         """The state of the servables asked for, after what was asked is recorded; or a history, the last first. Blocks.
 
         Args:
-            acknowledged: the revision of the routes that every gateway has taken over.
+            acknowledged: servable → the revision of the routes whose version of it every gateway has taken over.
 
         Raises:
             NotFound: there is no such servable or version; the message names those there are.
@@ -190,11 +190,11 @@ class Operations:
     def _wish(self, servable: str) -> Wish:
         return self._store.wishes(self._policies)[servable]
 
-    def _list(self, servables: Sequence[str], acknowledged: int) -> list[ServableStatus]:
+    def _list(self, servables: Sequence[str], acknowledged: Mapping[str, int]) -> list[ServableStatus]:
         lives, wishes = self._store.lives(), self._store.wishes(self._policies)
         changed_at = self._store.changed_at()
         return [
-            _status(each, self._words[each], lives.get(each, []), wishes[each], changed_at, acknowledged)
+            _status(each, self._words[each], lives.get(each, []), wishes[each], changed_at, acknowledged[each])
             for each in servables
         ]
 

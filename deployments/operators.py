@@ -32,7 +32,7 @@ class Operator:
         self._operations, self._changed = Operations(store, policies), changed
         self._token = admin_token(root)
 
-    async def answer(self, token: str, asked: Operation, acknowledged: int) -> Answer | MillraceError:
+    async def answer(self, token: str, asked: Operation, acknowledged: Mapping[str, int]) -> Answer | MillraceError:
         """As `Operations.carry_out`. Errors are returned: raised, Ray would wrap them."""
         try:
             self._check(token)

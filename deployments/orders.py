@@ -44,8 +44,8 @@ class Report:
     configuration: str
     number: int = 0
     """Grows: an older report may arrive after a newer one."""
-    revision: int = 0
-    """It has begun no request with older routes than these for as long as any request is under way."""
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    """Servable → it has begun no call of another version than these routes name for as long as any is under way."""
     held: Mapping[Key, Degree] = field(default_factory=dict)
     failed: Mapping[Key, tuple[int, str]] = field(default_factory=dict)
     """Version → the attempt that failed, and why."""

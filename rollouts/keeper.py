@@ -30,8 +30,8 @@ class Hands(Protocol):
         """The versions, of all servables, of which there is anything in memory, be it half gone."""
         ...
 
-    def acknowledged(self) -> int:
-        """The revision of the routes that every gateway has taken over: none begins a request with an older one."""
+    def acknowledged(self, servable: str) -> int:
+        """The revision of the routes whose version of a servable every gateway uses, and no older one of it."""
         ...
 
     async def do(self, verb: Verb, key: Key) -> None:
@@ -89,8 +89,9 @@ class Keeper:
         async with self._writing:
             self.changed.clear()
             up = await self._hands.up()
-            await asyncio.to_thread(self._observe, {*policies, *(key.servable for key in up)}, published, up)
-            seen = Seen(up, self._hands.acknowledged(), self.busy)
+            await asyncio.to_thread(self._store.observe, published, up, self._clock())
+            servables = {*policies, *(key.servable for key in up)}
+            seen = Seen(up, {each: self._hands.acknowledged(each) for each in servables}, self.busy)
             plans = await asyncio.to_thread(self._step, policies, seen)
             for key in (key for each in plans for key in each.abandon):
                 self._tasks[key].cancel()
@@ -104,10 +105,6 @@ class Keeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _observe(self, servables: Set[str], published: Mapping[str, Collection[Key]], up: Set[Key]) -> None:
-        for servable in servables:
-            self._store.observe(servable, published.get(servable), up, self._clock())
 
     def _step(self, policies: Mapping[str, Versions], seen: Seen) -> list[Plan]:
         """Record moves and routes until there are none to record. Gives the plans that are left: work and waiting."""

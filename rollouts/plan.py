@@ -1,8 +1,8 @@
 """The next steps from what is to what is wanted, for one servable: no state, no clock."""
 
 import math
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rollouts.life import IN_MEMORY, WARM, Key, Life, Phase
@@ -41,10 +41,14 @@ class Seen:
 
     up: Set[Key] = frozenset()
     """Versions of which there is anything in memory."""
-    acknowledged: int = 0
-    """The revision of the routes that every gateway has taken over."""
+    acknowledged: Mapping[str, int] = field(default_factory=dict)
+    """Servable → the revision of the routes whose version of it every gateway has taken over."""
     busy: Set[Key] = frozenset()
     """Versions for which work is under way."""
+
+    def is_taken_over(self, life: Life) -> bool:
+        """Whether every gateway knows that the version has the traffic, or has it no more."""
+        return self.acknowledged.get(life.key.servable, 0) >= life.revision
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def plan(lives: Sequence[Life], wish: Wish | None, seen: Seen, now: float) -> Pl
     """The next steps for one servable.
 
     What has the traffic keeps it, and is brought back if its processes ended, until something better is warm. A version
-    is freed only after every gateway has taken over routes without it.
+    is freed only after every gateway has taken over routes without it; what gateways do with other servables holds
+    nothing up.
 
     Args:
         lives: all its versions, as the state has them.
@@ -147,7 +152,7 @@ def _may_free(lives: Sequence[Life], wish: Wish | None, seen: Seen) -> bool:
     Not so while nothing has the traffic: after a loss of the state, gateways may use versions that it does not name.
     """
     served = any(life.phase is Phase.ROUTED for life in lives) if wish else not any(life.current for life in lives)
-    return served and seen.acknowledged >= max(life.revision for life in lives)
+    return served and all(map(seen.is_taken_over, lives))
 
 
 def _move(life: Life, ranked: Sequence[Life], spare: Sequence[Life], seen: Seen, now: float, free: bool) -> Move | None:
@@ -157,8 +162,8 @@ def _move(life: Life, ranked: Sequence[Life], spare: Sequence[Life], seen: Seen,
     if life in ranked and life.phase in (Phase.FAILED, Phase.UNLOADED):
         return Move(life, Phase.DISCOVERED) if now >= life.retry_at else None
     if life in ranked or life in spare:
-        taken_over = life.phase is Phase.DRAINING and seen.acknowledged >= life.revision
-        return Move(life, Phase.READY, "kept") if taken_over else None
+        kept = life.phase is Phase.DRAINING and seen.is_taken_over(life)
+        return Move(life, Phase.READY, "kept") if kept else None
     begun = life.phase not in _NOT_BEGUN
     if life.phase is not Phase.UNLOADING and (free if up else begun):
         return Move(life, Phase.UNLOADING, "not wanted any more" if begun else "found in memory, and not wanted")

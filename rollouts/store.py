@@ -1,8 +1,9 @@
 """The durable state: versions with every change of their phases, routes by revision, pins, the configuration."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
@@ -78,24 +79,25 @@ class StateStore:
         with self._transaction() as session:
             return _find(session, key)
 
-    def observe(self, servable: str, published: Iterable[Key] | None, up: Iterable[Key], now: float) -> None:
-        """Record which versions a source has, and those in memory; the ones that are new are `discovered`.
+    def observe(self, published: Mapping[str, Collection[Key]], up: Set[Key], now: float) -> None:
+        """Record which versions sources have, and those in memory; the ones that are new are `discovered`.
 
         Args:
-            published: None: the source cannot be read, so that it has what it had.
+            published: servable → the versions in its source; absent: it cannot be read, so that it has what it had.
             up: what is in memory, of any servables.
         """
-        present = {key for key in up if key.servable == servable}
+        offered = frozenset(chain.from_iterable(published.values()))
         with self._transaction() as session:
-            rows = {_key(row): row for row in session.scalars(select(VersionRow).where(*_of(servable)))}
-            offered = {key for key, row in rows.items() if row.published} if published is None else set(published)
-            for key, row in rows.items():
-                row.published = key in offered
-            for key in sorted((offered | present) - set(rows)):
-                row = VersionRow(**key._asdict(), **_columns(Life(key)), published=key in offered)
-                session.add(row)
-                session.flush()  # gives it its id
-                session.add(_transition(row.id, None, Life(key), now))
+            known = {Key(name, number, digest): (row, was) for row, was, name, number, digest in session.execute(_SEEN)}
+            changed = [
+                {"id": row, "published": key in offered}
+                for key, (row, was) in known.items()
+                if key.servable in published and was != (key in offered)
+            ]
+            if changed:
+                session.execute(update(VersionRow), changed)
+            for key in sorted((offered | up) - known.keys()):
+                _discover(session, key, key in offered, now)
 
     def save(self, before: Life, after: Life, now: float) -> None:
         """Record a change of one version. Raises Unavailable if it is no longer as it was `before`."""
@@ -238,6 +240,7 @@ class StateStore:
             raise Unavailable(f"the state in {where} cannot be used: {error.orig}; it is tried again") from error
 
 
+_SEEN = select(VersionRow.id, VersionRow.published, VersionRow.servable, VersionRow.number, VersionRow.digest)
 _TRANSITIONS = select(TransitionRow, VersionRow).join(VersionRow, TransitionRow.version_id == VersionRow.id)
 
 
@@ -260,6 +263,13 @@ def _life(row: VersionRow) -> Life:
         row.published,
         row.current,
     )
+
+
+def _discover(session: Session, key: Key, published: bool, now: float) -> None:
+    row = VersionRow(**key._asdict(), **_columns(Life(key)), published=published)
+    session.add(row)
+    session.flush()  # gives it its id
+    session.add(_transition(row.id, None, Life(key), now))
 
 
 def _find(session: Session, key: Key) -> Life:

@@ -67,7 +67,7 @@ class VersionsServer:
     async def up(self) -> Set[Key]:
         return frozenset(self._memory)
 
-    def acknowledged(self) -> int:
+    def acknowledged(self, servable: str) -> int:
         return self._store.routes().revision
 
     async def do(self, verb: Verb, key: Key) -> None:
@@ -82,7 +82,7 @@ class VersionsServer:
         operator = Operator(self._store, self._policies, self._root, changed.set)
 
         def operate(token: str, asked: Any) -> Any:
-            return operator.answer(token, asked, self.acknowledged())
+            return operator.answer(token, asked, {self._servable: self.acknowledged(self._servable)})
 
         control: Any = SimpleNamespace(operate=SimpleNamespace(remote=operate))
         door = HttpDoor(gateway()[0], "millrace", "1", MAX_BYTES, admin=Admin(control, [self._servable]))

@@ -249,6 +249,16 @@ async def test_an_old_version_is_kept_until_its_last_call_has_ended(world: World
     await until(lambda: world.staged() == {2} and len(one.memory) == 2)
 
 
+async def test_a_call_that_does_not_end_keeps_no_other_servables_old_version(world: World) -> None:
+    await world.start_control()
+    one = await world.start_gateway("one")
+    with one.slots[HERE].used():
+        world.publish("here", 2)
+        world.publish("there", 2)
+        await until(lambda: one.uses() == {HERE: 2, THERE: 2} and world.staged() == {2})
+        assert sorted(key.number for key in one.memory if key.servable == HERE) == [1, 2]
+
+
 @pytest.mark.parametrize("how", ["broken", "misfits"])
 async def test_a_bad_version_gets_no_traffic_and_a_good_one_after_it_does(world: World, how: str) -> None:
     await world.start_control()

@@ -22,7 +22,7 @@ from rollouts.store import StateStore
 from tests.unit.deployments.test_recorder import Metrics
 from tests.unit.rollouts.world import CHECKED, SERVABLE, World, key
 
-FOREVER = 1 << 62
+FOREVER = {SERVABLE: 1 << 62}
 
 
 class Shop(World):
@@ -78,7 +78,7 @@ async def test_a_servable_with_its_versions(shop: Shop) -> None:
     assert (third.version, third.phase, third.has_traffic, third.acknowledged) == (3, "routed", True, True)
     assert [(each.version, each.phase) for each in older] == [(2, "unloaded"), (1, "unloaded")]
     revision = shop.store.life(key(3)).revision
-    [early] = shop.operations.carry_out(Operation(Action.LIST), revision - 1)
+    [early] = shop.operations.carry_out(Operation(Action.LIST), {SERVABLE: revision - 1})
     assert isinstance(early, ServableStatus)
     assert [each.acknowledged for each in early.versions if each.has_traffic] == [False]
 
@@ -181,7 +181,7 @@ async def test_a_load_that_cannot_be_recorded_records_nothing(shop: Shop) -> Non
 
 
 async def test_the_history(shop: Shop) -> None:
-    answer = shop.operations.carry_out(Operation(Action.HISTORY, SERVABLE, limit=3), 0)
+    answer = shop.operations.carry_out(Operation(Action.HISTORY, SERVABLE, limit=3), {})
     assert all(isinstance(each, TransitionStatus) for each in answer)
     told = [(each.version, each.before, each.after) for each in answer if isinstance(each, TransitionStatus)]
     assert told == [(2, "unloading", "unloaded"), (2, "draining", "unloading"), (3, "ready", "routed")]

@@ -1,6 +1,6 @@
 """The state in a dictionary: as `StateStore`, for tests that make tens of thousands of changes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import replace
 
 from configs.versions import Versions
@@ -28,14 +28,13 @@ class MemoryStore:
     def life(self, key: Key) -> Life:
         return self._lives[key]
 
-    def observe(self, servable: str, published: Iterable[Key] | None, up: Iterable[Key], now: float) -> None:
-        offered = None if published is None else set(published)
-        for key in (offered or set()) | {key for key in up if key.servable == servable}:
-            if key not in self._lives:
-                self._lives[key] = Life(key, published=False)
-                self._history.append(Transition(key, now, None, Phase.DISCOVERED, ""))
-        if offered is not None:
-            self._lives = {key: replace(life, published=key in offered) for key, life in self._lives.items()}
+    def observe(self, published: Mapping[str, Collection[Key]], up: Set[Key], now: float) -> None:
+        for key in sorted({*up, *(key for keys in published.values() for key in keys)} - set(self._lives)):
+            self._lives[key] = Life(key, published=False)
+            self._history.append(Transition(key, now, None, Phase.DISCOVERED, ""))
+        for key in self._lives:
+            if key.servable in published:
+                self._lives[key] = replace(self._lives[key], published=key in published[key.servable])
 
     def save(self, before: Life, after: Life, now: float) -> None:
         assert self._lives[before.key] == before
@@ -46,7 +45,7 @@ class MemoryStore:
     def reroute(self, change: Reroute, now: float) -> int:
         self._revision = max(self._revision + 1, int(now * 1000))
         for life in list(self._lives.values()):
-            if life.current and life.key != change.to:
+            if life.current and life.key.servable == change.servable and life.key != change.to:
                 left = life.moved(Phase.DRAINING) if life.phase is Phase.ROUTED else life
                 self.save(life, replace(left, current=False, revision=self._revision), now)
         if change.to is not None:
@@ -57,8 +56,8 @@ class MemoryStore:
     def routes(self) -> Routes:
         return Routes(self._revision, {life.key.servable: life.key for life in self._lives.values() if life.current})
 
-    def history(self, _servable: str, limit: int = 100) -> list[Transition]:
-        return self._history[: -limit - 1 : -1]
+    def history(self, servable: str, limit: int = 100) -> list[Transition]:
+        return [each for each in reversed(self._history) if each.key.servable == servable][:limit]
 
     def pins(self) -> dict[str, int]:
         return dict(self._pins)

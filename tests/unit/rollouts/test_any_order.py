@@ -13,14 +13,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from configs.errors import ModelError
 from configs.versions import Versions
 from rollouts import keeper
-from rollouts.life import MOVES, Key, Phase
+from rollouts.life import IN_MEMORY, MOVES, Key, Phase
 from rollouts.plan import Verb
 from tests.unit.rollouts.memory_store import MemoryStore
-from tests.unit.rollouts.world import SERVABLE, World, key
+from tests.unit.rollouts.world import OTHER, SERVABLE, World, key
 
 T = TypeVar("T")
 
 numbers = st.integers(1, 4)
+servables = st.sampled_from([SERVABLE, OTHER])
 policies = st.sampled_from(
     [Versions(), Versions(latest=2), Versions(all=True), Versions(only=[1, 3]), Versions(keep=1), Versions(keep=2)]
 )
@@ -33,7 +34,7 @@ async def at_once(function: Callable[..., T], *args: Any) -> T:
 
 
 class Lives(RuleBasedStateMachine):
-    """Publishers, operators, crashes, gateways and time act on one servable."""
+    """Publishers, operators, crashes, gateways and time act on two servables."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,24 +56,24 @@ class Lives(RuleBasedStateMachine):
 
     @initialize(policy=policies)
     def begin(self, policy: Versions) -> None:
-        self.world.policies = {SERVABLE: policy}
-        self.world.offered = {key(1)}
+        self.world.policies = {SERVABLE: policy, OTHER: Versions()}
+        self.world.offered = {key(1), key(1, servable=OTHER)}
         self.run(self.world.settle())
 
     # Those who publish and operate.
 
-    @rule(number=numbers, digest=st.sampled_from("ab"), breaks=broken_at, looks=looks)
-    def publish(self, number: int, digest: str, breaks: Verb | None, looks: int) -> None:
-        new = key(number, digest)
-        if breaks and new not in {life.key for life in self.world.store.lives()[SERVABLE]}:
+    @rule(number=numbers, digest=st.sampled_from("ab"), of=servables, breaks=broken_at, looks=looks)
+    def publish(self, number: int, digest: str, of: str, breaks: Verb | None, looks: int) -> None:
+        new = key(number, digest, of)
+        if breaks and new not in self.world.seen():
             self.world.breaks[new] = breaks
-        self.unpublish(number, 0)
+        self.unpublish(number, of, 0)
         self.world.offered.add(new)
         self.go_on(looks)
 
-    @rule(number=numbers, looks=looks)
-    def unpublish(self, number: int, looks: int) -> None:
-        self.world.offered = {each for each in self.world.offered if each.number != number}
+    @rule(number=numbers, of=servables, looks=looks)
+    def unpublish(self, number: int, of: str, looks: int) -> None:
+        self.world.offered = {each for each in self.world.offered if (each.servable, each.number) != (of, number)}
         self.go_on(looks)
 
     @precondition(lambda self: self.world.breaks)
@@ -81,14 +82,15 @@ class Lives(RuleBasedStateMachine):
         del self.world.breaks[data.draw(st.sampled_from(sorted(self.world.breaks)))]
         self.go_on(looks)
 
-    @rule(policy=st.one_of(st.none(), policies), looks=looks)
-    def configure(self, policy: Versions | None, looks: int) -> None:
-        self.world.policies = {SERVABLE: policy} if policy else {}
+    @rule(policy=st.one_of(st.none(), policies), of=servables, looks=looks)
+    def configure(self, policy: Versions | None, of: str, looks: int) -> None:
+        others = {name: each for name, each in self.world.policies.items() if name != of}
+        self.world.policies = {**others, of: policy} if policy else others
         self.go_on(looks)
 
-    @rule(number=st.one_of(st.none(), numbers), looks=looks)
-    def pin(self, number: int | None, looks: int) -> None:
-        self.world.store.pin(SERVABLE, number)
+    @rule(number=st.one_of(st.none(), numbers), of=servables, looks=looks)
+    def pin(self, number: int | None, of: str, looks: int) -> None:
+        self.world.store.pin(of, number)
         self.go_on(looks)
 
     # What goes wrong.
@@ -129,10 +131,11 @@ class Lives(RuleBasedStateMachine):
 
     # Gateways and time.
 
-    @rule(indices=st.sampled_from([(0,), (1,), (0, 1)]), looks=looks)
-    def poll_or_restart_gateways(self, indices: tuple[int, ...], looks: int) -> None:
+    @rule(indices=st.sampled_from([(0,), (1,), (0, 1)]), of=st.sets(servables), looks=looks)
+    def poll_or_restart_gateways(self, indices: tuple[int, ...], of: set[str], looks: int) -> None:
+        """Of the servables that are not named, if any is, a call of an old version holds on."""
         for index in indices:
-            self.world.poll(index)
+            self.world.poll(index, *of)
         self.go_on(looks)
 
     @rule(seconds=st.sampled_from([0.1, 2, 400]), looks=looks)
@@ -149,10 +152,11 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def only_moves_that_there_are(self) -> None:
         phases: dict[Key, Phase] = {}
-        for each in reversed(self.world.store.history(SERVABLE, 10_000)):
-            assert each.before == phases.get(each.key)
-            assert each.before is None or each.after in MOVES[each.before]
-            phases[each.key] = each.after
+        for of in (SERVABLE, OTHER):
+            for each in reversed(self.world.store.history(of, 10_000)):
+                assert each.before == phases.get(each.key)
+                assert each.before is None or each.after in MOVES[each.before]
+                phases[each.key] = each.after
 
     def teardown(self) -> None:
         try:
@@ -163,31 +167,34 @@ class Lives(RuleBasedStateMachine):
 
     def end(self) -> None:
         self.go_on(1)
-        before = self.world.store.routes().versions.get(SERVABLE)
+        before = self.world.store.routes().versions
         self.run(self.world.settle())
-        self.ends_as_wanted(before)
+        for of in (SERVABLE, OTHER):
+            self.ends_as_wanted(of, before.get(of))
         self.run(self.world.keeper.close())
 
-    def ends_as_wanted(self, before: Key | None) -> None:
-        world, routed = self.world, self.world.store.routes().versions.get(SERVABLE)
-        if not world.policies:
+    def ends_as_wanted(self, of: str, before: Key | None) -> None:
+        world, routed = self.world, self.world.store.routes().versions.get(of)
+        memory = {each for each in world.memory if each.servable == of}
+        if of not in world.policies:
             assert routed is None
-            assert not world.memory
+            assert not memory
             return
-        working = sorted((each for each in world.offered if each not in world.breaks), reverse=True)
-        best = self.chosen(working)
+        working = [each for each in world.offered if each.servable == of and each not in world.breaks]
+        best = self.chosen(of, sorted(working, reverse=True))
         if not best:
-            assert routed == before
+            assert routed == before or (routed and routed.number == world.store.pins().get(of))
             return
         assert routed == best[0]
-        others = set(world.memory) - set(best) - set(world.breaks)  # those are being tried again
-        assert set(best) <= set(world.memory)
-        assert len(others) <= world.policies[SERVABLE].keep
+        others = memory - set(best) - set(world.breaks)  # those are being tried again
+        assert set(best) <= memory
+        assert len(others) <= world.policies[of].keep
         assert others <= world.offered
 
-    def chosen(self, working: list[Key]) -> list[Key]:
-        policy, pin = self.world.policies[SERVABLE], self.world.store.pins().get(SERVABLE)
-        if pin is not None:
+    def chosen(self, of: str, working: list[Key]) -> list[Key]:
+        policy, pin = self.world.policies[of], self.world.store.pins().get(of)
+        there = {life.key.number for life in self.world.store.lives()[of] if life.published or life.phase in IN_MEMORY}
+        if pin in there:
             return [each for each in working if each.number == pin]
         if policy.only:
             return [each for each in working if each.number in policy.only]

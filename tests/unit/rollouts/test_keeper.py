@@ -11,7 +11,7 @@ from rollouts.keeper import AT_ONCE
 from rollouts.life import Key, Phase
 from rollouts.plan import Verb
 from rollouts.store import StateStore
-from tests.unit.rollouts.world import SERVABLE, World, key
+from tests.unit.rollouts.world import OTHER, SERVABLE, World, key
 
 BRING_UP = [verb for verb in Verb if verb is not Verb.UNLOAD]
 
@@ -55,6 +55,23 @@ async def test_the_old_one_is_freed_after_the_last_gateway_has_left_it(world: Wo
     world.poll(1)
     await world.reconcile()
     assert world.pending[key(1)][0] is Verb.UNLOAD
+
+
+async def test_a_call_that_does_not_end_keeps_the_old_versions_of_its_own_servable_alone(world: World) -> None:
+    world.policies[OTHER] = Versions()
+    world.offered = {key(1), key(1, servable=OTHER)}
+    await world.settle()
+    world.offered |= {key(2), key(2, servable=OTHER)}
+    while (world.routed(), world.routed(OTHER)) != (2, 2) or key(1, servable=OTHER) in world.memory:
+        await world.reconcile()
+        for each in list(world.pending):
+            await world.finish(each)
+        world.poll(0, OTHER)
+        world.poll(1)
+    assert set(world.memory) == {key(1), key(2), key(2, servable=OTHER)}
+    world.poll(0)
+    await world.settle()
+    assert set(world.memory) == {key(2), key(2, servable=OTHER)}
 
 
 @pytest.mark.parametrize("step", BRING_UP)
@@ -192,7 +209,7 @@ async def test_a_lost_database_disturbs_nothing_that_is_wanted(world: World, tmp
     world.offered = {key(1), key(2)}
     world.store = StateStore(f"sqlite:///{tmp_path / 'new.db'}")
     await world.kill_control()
-    serving = world.gateways[0]
+    serving = world.gateways[0][SERVABLE]
     world.now += 1
     await world.settle()  # `World` sees to it that version 1 is not freed while gateways use it
     assert (world.routed(), set(world.memory)) == (2, {key(2)})

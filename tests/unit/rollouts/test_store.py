@@ -5,18 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from configs.errors import ConfigError, MissingExtra, Unavailable
 from rollouts.database import alembic_config, open_database
 from rollouts.life import Life, Phase
 from rollouts.plan import STEPS, Reroute
 from rollouts.store import Routes, StateStore
-from tests.unit.rollouts.world import SERVABLE, key
+from tests.unit.rollouts.world import OTHER, SERVABLE, key
 
 
 def bring_up(store: StateStore, number: int) -> Life:
-    store.observe(SERVABLE, [key(number)], [], 1.0)
+    store.observe({SERVABLE: [key(number)]}, frozenset(), 1.0)
     life = store.life(key(number))
     for _, phase in STEPS.values():
         store.save(life, life.moved(phase), 2.0)
@@ -57,7 +57,7 @@ def test_a_change_is_made_whole_or_not_at_all(url: str) -> None:
     store = StateStore(url)
     bring_up(store, 1)
     store.reroute(Reroute(SERVABLE, key(1)), 3.0)
-    store.observe(SERVABLE, [key(2)], [], 4.0)
+    store.observe({SERVABLE: [key(2)]}, frozenset(), 4.0)
     lives, history = store.lives(), store.history(SERVABLE)
     with pytest.raises(ValueError, match="version 2 is discovered: it cannot become routed"):
         store.reroute(Reroute(SERVABLE, key(2)), 5.0)  # by then version 1 has lost the traffic
@@ -67,7 +67,7 @@ def test_a_change_is_made_whole_or_not_at_all(url: str) -> None:
 
 def test_a_control_that_was_replaced_changes_nothing(url: str) -> None:
     old, new = StateStore(url), StateStore(url)
-    old.observe(SERVABLE, [key(1)], [], 1.0)
+    old.observe({SERVABLE: [key(1)]}, frozenset(), 1.0)
     life = old.life(key(1))
     new.save(life, life.moved(Phase.FETCHED), 2.0)
     with pytest.raises(Unavailable, match="version 1 is no longer discovered: another control"):
@@ -112,9 +112,24 @@ def test_revisions_grow_over_a_loss_of_the_database(url: str) -> None:
 
 def test_a_source_that_cannot_be_read_has_what_it_had(url: str) -> None:
     store = StateStore(url)
-    store.observe(SERVABLE, [key(1)], [], 1.0)
-    store.observe(SERVABLE, None, [key(2), key(3)._replace(servable="another.node")], 2.0)
-    assert store.lives() == {SERVABLE: [Life(key(1)), Life(key(2), published=False)]}
+    other = key(3, servable=OTHER)
+    store.observe({SERVABLE: [key(1)], OTHER: [other]}, frozenset(), 1.0)
+    store.observe({OTHER: []}, {key(2)}, 2.0)
+    assert store.lives() == {
+        SERVABLE: [Life(key(1)), Life(key(2), published=False)],
+        OTHER: [Life(other, published=False)],
+    }
+    store.observe({SERVABLE: [], OTHER: [other]}, frozenset(), 3.0)
+    assert [life.published for lives in store.lives().values() for life in lives] == [False, False, True]
+    store.close()
+
+
+def test_a_look_at_any_number_of_sources_is_one_transaction(url: str) -> None:
+    store, begun = StateStore(url), []
+    event.listen(store._engine, "begin", begun.append)
+    store.observe({f"g.m{number}": [key(1, servable=f"g.m{number}")] for number in range(20)}, frozenset(), 1.0)
+    assert len(begun) == 1
+    assert len(store.lives()) == 20
     store.close()
 
 

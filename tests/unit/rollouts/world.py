@@ -3,24 +3,31 @@
 import asyncio
 from collections.abc import Collection, Mapping, Set
 from itertools import chain, repeat
-from typing import cast
+from typing import NamedTuple, cast
 
 from configs.errors import ModelError
 from configs.versions import Versions
 from rollouts.keeper import Keeper
 from rollouts.life import Key, Life
 from rollouts.plan import Verb
-from rollouts.store import Routes, StateStore
+from rollouts.store import StateStore
 from tests.unit.rollouts.memory_store import MemoryStore
 
-SERVABLE = "digits.cnn"
+SERVABLE, OTHER = "digits.cnn", "digits.forest"
 LOADED, WARM, CHECKED = "loaded", "warm", "checked"
 QUIET = 8
 """Looks without a change after which none is to come; a broken version needs at most seven to fail again."""
 
 
-def key(number: int, digest: str = "a") -> Key:
-    return Key(SERVABLE, number, digest)
+def key(number: int, digest: str = "a", servable: str = SERVABLE) -> Key:
+    return Key(servable, number, digest)
+
+
+class Used(NamedTuple):
+    """What a gateway uses of a servable, and since which revision of the routes nothing else of it."""
+
+    revision: int = 0
+    version: Key | None = None
 
 
 class World:
@@ -32,11 +39,13 @@ class World:
         self.breaks: dict[Key, Verb] = {}
         """Version → the step that fails."""
         self.memory: dict[Key, str] = {}
-        self.gateways: list[Routes] = [Routes(0, {}), Routes(0, {})]
+        self.gateways: list[dict[str, Used]] = [{}, {}]
+        """Of each: servable → what it uses."""
         self.wrong: list[str] = []
         """What must never happen, and did."""
         self.pending: dict[Key, tuple[Verb, asyncio.Future[bool]]] = {}
         self.policies: dict[str, Versions] = {SERVABLE: Versions()}
+        """Of the servables that there are in the configuration."""
         self.store = store
         self.start_control()
 
@@ -48,8 +57,8 @@ class World:
     async def up(self) -> Set[Key]:
         return frozenset(self.memory)
 
-    def acknowledged(self) -> int:
-        return min(gateway.revision for gateway in self.gateways)
+    def acknowledged(self, servable: str) -> int:
+        return min(gateway.get(servable, Used()).revision for gateway in self.gateways)
 
     async def do(self, verb: Verb, key: Key) -> None:
         let = asyncio.get_running_loop().create_future()
@@ -64,9 +73,9 @@ class World:
 
     def take_effect(self, verb: Verb, key: Key) -> None:
         if verb is Verb.UNLOAD:
-            routes = [self.store.routes(), *self.gateways]
-            if key in self.memory and key in [each.versions.get(key.servable) for each in routes]:
-                self.wrong.append(f"{key} is freed, but used: {routes}")  # raised, it would be one failure more
+            used = [gateway.get(key.servable, Used()).version for gateway in self.gateways]
+            if key in self.memory and key in [*used, self.store.routes().versions.get(key.servable)]:
+                self.wrong.append(f"{key} is freed, but used: {self.gateways}")  # raised, it would be one failure more
             self.memory.pop(key, None)
         elif self.breaks.get(key) is verb:
             raise ModelError(f"{key} is broken")
@@ -83,13 +92,12 @@ class World:
 
     async def reconcile(self, published: Mapping[str, Collection[Key]] | None = None) -> float:
         """One look of the control; its new work then waits in `pending`."""
-        offered = {SERVABLE: frozenset(self.offered)} if published is None else published
-        before = self.store.routes()
-        again = await self.keeper.reconcile(self.policies, offered)
-        after = self.store.routes()
-        routed = after.versions.get(SERVABLE)
-        if routed and after != before and (self.memory.get(routed) != CHECKED or routed in self.breaks):
-            self.wrong.append(f"{routed} is routed, but in memory it is {self.memory.get(routed)}, {self.breaks}")
+        offered = {name: [key for key in self.offered if key.servable == name] for name in self.policies}
+        before = self._current()
+        again = await self.keeper.reconcile(self.policies, offered if published is None else published)
+        for routed, _ in self._current() - before:
+            if self.memory.get(routed) != CHECKED or routed in self.breaks:
+                self.wrong.append(f"{routed} is routed, but in memory it is {self.memory.get(routed)}, {self.breaks}")
         await asyncio.sleep(0)
         return again
 
@@ -108,12 +116,16 @@ class World:
         await self.keeper.close()
         self.start_control()
 
-    def poll(self, index: int) -> None:
-        self.gateways[index] = self.store.routes()
+    def poll(self, index: int, *servables: str) -> None:
+        """A gateway takes over the routes of these servables, or of all; of the others old calls are under way."""
+        routes = self.store.routes()
+        for name in servables or (SERVABLE, OTHER):
+            self.gateways[index][name] = Used(routes.revision, routes.versions.get(name))
 
     def restart_cluster(self) -> None:
         self.memory.clear()
-        self.gateways = [self.store.routes() for _ in self.gateways]
+        for index in range(len(self.gateways)):
+            self.poll(index)
 
     async def look(self) -> None:
         """Control looks once; gateways poll, work is done, and if there is only waiting to do, time passes."""
@@ -138,8 +150,12 @@ class World:
         assert not self.wrong
 
     def seen(self) -> dict[Key, Life]:
-        return {life.key: life for life in self.store.lives().get(SERVABLE, [])}
+        return {life.key: life for lives in self.store.lives().values() for life in lives}
 
-    def routed(self) -> int | None:
-        found = self.store.routes().versions.get(SERVABLE)
+    def _current(self) -> Set[tuple[Key, int]]:
+        """What has the traffic, and since which revision."""
+        return {(life.key, life.revision) for life in self.seen().values() if life.current}
+
+    def routed(self, servable: str = SERVABLE) -> int | None:
+        found = self.store.routes().versions.get(servable)
         return found.number if found else None
