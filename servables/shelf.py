@@ -1,13 +1,17 @@
 """A folder of many models: which there are, and which versions of each."""
 
+import logging
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from configs.errors import ModelError, NotFound
+from configs.log import LOGGER
 from servables.sources.base import CONTENT_LENGTH, Local, Source
 from servables.sources.named import is_remote, source_of
 from servables.store import check_name
+
+logger = logging.getLogger(LOGGER)
 
 
 class Pick(NamedTuple):
@@ -61,8 +65,9 @@ class Shelf:
         newest_first = sorted(published.versions.items(), reverse=True)
         picks = [Pick(model, number, fingerprint[:CONTENT_LENGTH]) for number, fingerprint in newest_first]
         if not picks:
-            said = "; ".join(published.notes)
-            raise NotFound(f"model {model!r} has no whole version in {self.place}{said and f': {said}'}")
+            said = "; ".join(published.notes) or "there is none"
+            logger.warning("model %s in %s has no whole version: %s", model, self.place, said)
+            raise NotFound(f"model {model!r} has no whole version")
         return picks
 
     def local(self, pick: Pick) -> Local:
@@ -72,5 +77,5 @@ class Shelf:
     def _source(self, model: str) -> Source:
         path = f"{self.place}/{check_asked(model)}"
         if not is_remote(path) and not (self._root / path).is_dir():
-            raise NotFound(f"there is no model {model!r} in {self.place}")
+            raise NotFound(f"there is no model {model!r}")
         return source_of(path, self._root)

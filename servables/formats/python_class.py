@@ -12,6 +12,7 @@ from configs.tensors import Rows, Signature
 from servables.base import LoadOptions, Servable
 from servables.files import SIGNATURE, matching
 from servables.manifest import RowSpec, Specs, read_manifest, resolve
+from servables.memory import Memory
 from servables.user_class import construct, import_class
 
 NAME = "python"
@@ -43,6 +44,14 @@ class PythonServable:
             self._instance.close()
 
 
+class SizedServable(PythonServable):
+    """One whose instance knows how many bytes of the host's memory it takes."""
+
+    def memory(self) -> Memory:
+        """As the instance's own `memory()` says."""
+        return Memory(host=int(self._instance.memory()))
+
+
 def matches(folder: Path) -> bool:
     """Whether `signature.json` names a class and no weights for it lie in the folder."""
     return (
@@ -67,7 +76,8 @@ def load(folder: Path, options: LoadOptions) -> Servable:
     wants_folder = "folder" in inspect.signature(cls).parameters and "folder" not in manifest.kwargs
     instance = construct(folder, manifest, cls, **({"folder": folder} if wants_folder else {}))
     inputs, outputs = (_declared(folder, manifest.module, instance, side) for side in ("inputs", "outputs"))
-    return PythonServable(instance, resolve(folder, manifest, inputs, outputs))
+    made = SizedServable if callable(getattr(instance, "memory", None)) else PythonServable
+    return made(instance, resolve(folder, manifest, inputs, outputs))
 
 
 def _declared(folder: Path, path: str | None, instance: Any, side: str) -> Specs:

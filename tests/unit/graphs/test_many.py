@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from configs.errors import DeadlineExceeded, ModelError, NotFound, Overloaded
 from configs.tensors import Rows
@@ -19,6 +20,7 @@ from graphs.terms import UNHURRIED, Terms
 from servables.base import LoadOptions
 from servables.memory import Memory
 from tests.support.graphs import config
+from tests.support.pages import snippets
 
 SIZE = 100_000
 """Bytes of each model's files, about."""
@@ -172,3 +174,12 @@ def test_a_models_node_says_what_it_lacks(tmp_path: Path) -> None:
         node = {"models": "models", "inputs": {"model": "tenant", "x": "x"}, **fields}
         with pytest.raises(Exception, match=message):
             config({"score": node}, {"y": "score.y"}, inputs={"tenant": "BYTES[-1]", "x": "FP32[-1, 2]"})
+
+
+def test_the_node_of_the_page(tmp_path: Path) -> None:
+    [text] = snippets("docs/models.md", "models node", "yaml")
+    (tmp_path / "models/tenants").mkdir(parents=True)
+    inputs = {"tenant": "BYTES[-1]", "x": "FP32[-1, 2]"}
+    graph = check_graph(config(yaml.safe_load(text), {"score": "score.score"}, inputs=inputs), tmp_path).flat
+    assert graph.model_input == "tenant"
+    assert graph.nodes["score"].config.placed

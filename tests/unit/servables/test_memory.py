@@ -1,5 +1,6 @@
 """How many bytes a loaded model takes, by its adapter or by its files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -12,6 +13,7 @@ from servables.base import LoadOptions
 from servables.load import load_servable
 from servables.memory import Memory, files_memory, memory_of, of_tensors
 from tests.support.server import ROOT
+from tests.unit.servables import tiny_models
 from tests.unit.servables.conftest import OPTIONS
 
 
@@ -47,6 +49,12 @@ def test_what_does_not_tell_takes_as_much_as_its_files(folder: Path) -> None:
     (folder / "table.bin").write_bytes(bytes(1000))
     assert memory_of(object(), folder) == Memory(1000)  # type: ignore[arg-type]
     assert files_memory(folder, "cuda:0") == Memory(gpu=1000)
+
+
+def test_a_class_may_tell(folder: Path, signature: Callable[..., None]) -> None:
+    (folder / "shift.csv").write_text("0.5")
+    signature(module=f"{tiny_models.PATH}:Sized")
+    assert memory_of(load_servable(folder, OPTIONS), folder) == Memory(12_345)
 
 
 def test_memory_in_words() -> None:

@@ -86,3 +86,11 @@ class Scribbler(Shifted):
 
     def __init__(self, folder: Path) -> None:
         (folder / "cache.bin").write_bytes(b"cache")
+
+
+class Sized(Shifted):
+    """One that knows how much it takes."""
+
+    def memory(self) -> int:
+        """In bytes."""
+        return 12_345
