@@ -97,7 +97,7 @@ class AdminClient:
 
     def change(self, name: str, action: str, version: int | None = None) -> dict[str, Any]:
         """Have the server do something; gives the servable as it is then."""
-        body = {} if version is None else {"version": version}
+        body = {} if version is None else {"from" if action == "rollback" else "version": version}
         found: dict[str, Any] = self._checked(
             self._ask(f"/{quote(name, safe='')}/{action}", json.dumps(body).encode()), _Servable
         )

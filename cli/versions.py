@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cli.admin_client import AdminClient
 from cli.takeover import Takeover
+from configs.errors import MillraceError
 from configs.places import TOKEN_VARIABLE
 
 app = typer.Typer()
@@ -90,12 +91,26 @@ def load(
 
 
 @app.command()
-def rollback(servable: Servable, url: Url = URL, token: Token = None) -> None:
+def rollback(
+    servable: Servable,
+    leave: Annotated[
+        int | None,
+        typer.Option(
+            "--from", help="The version to leave (default: what has the traffic); done if it has left.", min=0
+        ),
+    ] = None,
+    url: Url = URL,
+    token: Token = None,
+) -> None:
     """Give the traffic back to the version that had it before, and keep it there.
 
     Ends when every gateway uses it; exit code 1 if it failed.
     """
-    _change(AdminClient(url, token), servable, "rollback")
+    client = AdminClient(url, token)
+    leave = client.servable(servable)["version"] if leave is None else leave
+    if leave is None:
+        raise MillraceError(f"{servable}: no version has the traffic, so that there is none to leave")
+    _change(client, servable, "rollback", leave)
 
 
 @app.command()

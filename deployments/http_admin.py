@@ -70,16 +70,24 @@ def operators_body(request: Request) -> bytes:
 
 def _version(body: bytes, action: Action) -> int | None:
     """The version that a body names. Raises InvalidInput for one that is not of this action."""
-    takes = {Action.LOAD: 'nothing, or `{"version": 3}`', Action.UNLOAD: '`{"version": 3}`'}.get(action, "nothing")
+    key, takes = _TAKES[action]
     document = parse_object(body, f"an object: {action} takes {takes}") if body.strip() else {}
-    version: Any = document.pop("version", None) if action is not Action.ROLLBACK else None
+    version: Any = document.pop(key, None)
     if document:
         raise InvalidInput(f"{action} does not take {', '.join(map(shown, document))}, but {takes}")
-    if version is None and action is Action.UNLOAD:
-        raise InvalidInput(f"unload takes {takes}; there is no version in the body")
+    if version is None and action is not Action.LOAD:
+        raise InvalidInput(f"{action} takes {takes}; there is no version in the body")
     if version is not None and (type(version) is not int or not 0 <= version <= _LARGEST):
-        raise InvalidInput(f"version is {shown(version)}; it must be a whole number from 0 to 2^63-1")
+        raise InvalidInput(f"{key} is {shown(version)}; it must be a whole number from 0 to 2^63-1")
     return version
+
+
+_TAKES = {
+    Action.LOAD: ("version", 'nothing, or `{"version": 3}`'),
+    Action.ROLLBACK: ("from", '`{"from": 3}`, the version that shall lose the traffic'),
+    Action.UNLOAD: ("version", '`{"version": 3}`'),
+}
+"""Action → the key of the body that names a version, and what the body may be."""
 
 
 def _limit(query: bytes) -> int:

@@ -33,7 +33,7 @@ class Operation:
     servable: str = ""
     """Empty, to list: all of them."""
     version: int | None = None
-    """None, to load: the one that the policy says."""
+    """None, to load: the one that the policy says. To roll back: the one that shall lose the traffic."""
     limit: int = 100
     """Most entries of a history."""
 
@@ -127,7 +127,7 @@ class Operations:
             case Action.LOAD:
                 self._load(asked.servable, asked.version)
             case Action.ROLLBACK:
-                self._roll_back(asked.servable)
+                self._roll_back(asked.servable, asked.version)
             case Action.UNLOAD:
                 self._unload(asked.servable, asked.version)
         return self._list([asked.servable] if asked.servable else sorted(self._policies), acknowledged)
@@ -146,8 +146,13 @@ class Operations:
         self._store.insist(servable, number)
         logger.info("%s: an operator gives the traffic to version %d", servable, number)
 
-    def _roll_back(self, servable: str) -> None:
+    def _roll_back(self, servable: str, leave: int | None) -> None:
         lives, out = self._lives(servable), self._store.out().get(servable, frozenset())
+        left = [life for life in lives if life.key.number == leave]
+        if not left:
+            raise NotFound(f"{servable} never had a version {leave} that could be left")
+        if not any(life.current for life in left):
+            return  # so that whoever repeats the request, as after a lost answer, does not go forth again
         before = [life for life in had_the_traffic(lives) if life.key.number not in out and not life.failures]
         if not before:
             raise Refused(

@@ -16,7 +16,12 @@ _BODIES: dict[Action, Schema] = {
         "properties": {"version": {**_NUMBER, "description": "Absent: the one that the policy says."}},
         "additionalProperties": False,
     },
-    Action.ROLLBACK: {"type": "object", "maxProperties": 0},
+    Action.ROLLBACK: {
+        "type": "object",
+        "properties": {"from": {**_NUMBER, "description": "What shall lose the traffic; if it has, nothing is done."}},
+        "required": ["from"],
+        "additionalProperties": False,
+    },
     Action.UNLOAD: {
         "type": "object",
         "properties": {"version": _NUMBER},
@@ -66,7 +71,7 @@ def admin_paths(servables: Collection[str], error: Schema, ref: Callable[[str], 
         f"{prefix}/{{servable}}/history": {**one, "get": history},
     }
     for action, schema in _BODIES.items():
-        body = {"required": action is Action.UNLOAD, "content": {"application/json": {"schema": schema}}}
+        body = {"required": action is not Action.LOAD, "content": {"application/json": {"schema": schema}}}
         post = operation(_SUMMARIES[action], ref("ServableStatus"), requestBody=body)
         paths[f"{prefix}/{{servable}}/{action}"] = {**one, "post": post}
     return paths

@@ -74,6 +74,7 @@ def test_changes_show_the_phases_and_end_when_every_gateway_follows(shop: Shop) 
     assert phases == ["fetched", "verified", "loaded", "warmed up", "ready", "routed"]
     assert re.search(r"^g.cnn: version 1 has the traffic in every gateway \(\d+\.\d s\)$", output, re.MULTILINE)
     assert "g.cnn: version 3 has the traffic" in shop.run("rollback", NAME)
+    assert "g.cnn: version 3 has the traffic" in shop.run("rollback", NAME, "--from", 1)
     assert "g.cnn: version 3 has the traffic" in shop.run("load", NAME)
     output = shop.run("unload", NAME, 3)
     assert "version 3: unloaded" in output

@@ -77,8 +77,7 @@ def test_versions_and_history(http: TestClient, control: Control) -> None:
         ("load", {"version": 3}, 3),
         ("load", {}, None),
         ("load", None, None),
-        ("rollback", {}, None),
-        ("rollback", None, None),
+        ("rollback", {"from": 3}, 3),
         ("unload", {"version": 0}, 0),
     ],
 )
@@ -98,7 +97,9 @@ def test_changes(http: TestClient, control: Control, path: str, body: Any, versi
         ("load", '{"versoin": 3}', "load does not take 'versoin', but nothing, or"),
         ("load", "[3]", "load takes nothing, or"),
         ("load", "{", "is not JSON"),
-        ("rollback", '{"version": 3}', "rollback does not take 'version', but nothing"),
+        ("rollback", '{"version": 3}', "rollback does not take 'version', but `{\"from\": 3}`"),
+        ("rollback", '{"from": -1}', "from is -1; it must be a whole number"),
+        ("rollback", "", 'rollback takes `{"from": 3}`, the version that shall lose the traffic; there is no'),
         ("unload", "{}", "there is no version in the body"),
         ("unload", "", "there is no version in the body"),
         ("history?limit=0", None, "limit is '0'"),
@@ -120,7 +121,8 @@ def test_what_it_does_not_take(http: TestClient, control: Control, path: str, bo
 @pytest.mark.parametrize("header", ["", "s3cret", "Basic s3cret", "Bearer", "Bearer wrong"])
 @pytest.mark.parametrize("path", ["", f"/{NAME}/rollback"])
 def test_without_the_token_it_says_what_to_send(http: TestClient, header: str, path: str) -> None:
-    answer = http.request("POST" if path else "GET", f"/admin/servables{path}", headers={"authorization": header})
+    shown, body = {"authorization": header}, {"from": 3}
+    answer = http.request("POST" if path else "GET", f"/admin/servables{path}", headers=shown, json=body)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert "wrong" not in answer.json()["error"]
 
@@ -238,7 +240,7 @@ def test_the_document_describes_the_answers(http: TestClient) -> None:
     for path, item in paths.items():
         for method, operation in ((method, item[method]) for method in ("get", "post") if method in item):
             assert operation["security"] == [{"adminToken": []}]
-            body = {"version": 3} if path.endswith(("/load", "/unload")) else None
+            body = {"from" if path.endswith("/rollback") else "version": 3} if method == "post" else None
             answer = http.request(method.upper(), path.replace("{servable}", NAME), json=body)
             schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
             validator = Draft202012Validator({**schema, "components": document["components"]})

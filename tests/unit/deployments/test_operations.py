@@ -112,20 +112,30 @@ async def test_load_pins_until_the_policy_is_asked_again(shop: Shop) -> None:
 
 
 async def test_a_rollback_goes_to_the_version_before_and_a_second_one_comes_back(shop: Shop) -> None:
-    for number in (2, 3):
-        assert shop.ask(Action.ROLLBACK).wanted == number
+    for leave, number in ((3, 2), (2, 3)):
+        assert shop.ask(Action.ROLLBACK, leave).wanted == number
         await shop.settle()
         assert shop.routed() == number
 
 
+async def test_a_rollback_that_is_asked_for_again_changes_nothing(shop: Shop) -> None:
+    for settled in (False, False, True, True):
+        assert shop.ask(Action.ROLLBACK, 3).wanted == 2
+        if settled:
+            await shop.settle()
+    assert (shop.routed(), shop.store.pins()) == (2, {SERVABLE: 2})
+    with pytest.raises(NotFound, match=r"digits.cnn never had a version 9 that could be left"):
+        shop.ask(Action.ROLLBACK, 9)
+
+
 async def test_a_rollback_passes_over_what_is_taken_out_or_gone_from_its_source(shop: Shop) -> None:
     shop.ask(Action.UNLOAD, 2)
-    assert shop.ask(Action.ROLLBACK).wanted == 1
+    assert shop.ask(Action.ROLLBACK, 3).wanted == 1
     await shop.settle()
     shop.offered -= {key(2), key(3)}
     await shop.settle()
     with pytest.raises(Refused, match="no version that is still published and works had the traffic before this one"):
-        shop.ask(Action.ROLLBACK)
+        shop.ask(Action.ROLLBACK, 1)
 
 
 async def test_unload_takes_the_traffic_away_first(shop: Shop) -> None:
