@@ -142,7 +142,7 @@ class Keeper:
 
     async def _attempt(self, key: Key, work: Work) -> None:
         why = await self._try(work.verb, key)
-        if why and work.verb in (Verb.WARM_UP, Verb.CHECK) and not work.life.current:
+        if why and work.verb in (Verb.WARM_UP, Verb.CHECK) and not self._may_be_used(work.life):
             await self._try(Verb.UNLOAD, key)
         async with self._writing:
             # Read again: meanwhile another version may have taken the traffic from this one.
@@ -152,6 +152,10 @@ class Keeper:
             else:
                 after = before.moved(Phase.UNLOADED if work.verb is Verb.UNLOAD else STEPS[before.phase][1])
             await asyncio.to_thread(self._save, before, after)
+
+    def _may_be_used(self, life: Life) -> bool:
+        """Also where it lost the traffic and its processes, and came back before every gateway knew of either."""
+        return life.current or self._hands.acknowledged(life.key.servable) < life.revision
 
     async def _try(self, verb: Verb, key: Key) -> str:
         """Why it failed, as text that any database takes; empty if it did not."""

@@ -94,6 +94,27 @@ async def test_a_broken_version_never_displaces_the_one_that_serves(
     assert world.routed() == 2
 
 
+async def test_what_fails_is_not_freed_while_a_gateway_still_uses_it(world: World) -> None:
+    world.offered = {key(1)}
+    await world.settle()
+    world.offered = {key(2)}
+    while world.routed() != 2:
+        await world.reconcile()
+        for each in list(world.pending):
+            await world.finish(each)
+    del world.memory[key(1)]  # its process ends, and no gateway has heard of version 2
+    world.offered = {key(1)}
+    world.breaks[key(1)] = Verb.CHECK
+    while not world.store.life(key(1)).failures:
+        await world.reconcile()
+        for each in list(world.pending):
+            await world.finish(each)
+    assert key(1) in world.memory
+    del world.breaks[key(1)]
+    await world.settle()
+    assert (world.routed(), set(world.memory)) == (1, {key(1)})
+
+
 async def test_it_is_tried_again_when_it_is_due(world: World) -> None:
     world.offered = {key(1)}
     world.breaks[key(1)] = Verb.FETCH
