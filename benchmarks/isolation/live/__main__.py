@@ -30,7 +30,7 @@ def main(quick: Annotated[bool, typer.Option("--quick", help="A third of the tim
     Ends with 1 if an aim is missed. Run it on a machine that does nothing else.
     """
     machine = {name: value for name, value in describe_machine().items() if not name[0].islower() or name in _SHOWN}
-    measured, plain, hedged = _served(2 if quick else 8, 8 if quick else 30)
+    measured, plain, hedged = _served(2 if quick else 8, 8 if quick else 90)
     out.print("batch sizes …")
     page = render(machine, list(sizes(quick)), measured, plain, hedged)
     out.print(escape(page))
