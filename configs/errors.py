@@ -34,6 +34,10 @@ class ModelError(MillraceError):
     """A model folder is missing, incomplete, unsafe or does not load."""
 
 
+class NotAnswered(ModelError):
+    """A source of models has not answered yet; it is waited for."""
+
+
 class RequestError(MillraceError):
     """The caller's fault."""
 

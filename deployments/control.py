@@ -2,41 +2,37 @@
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import ray
 from ray import serve
-from sqlalchemy import URL
 
-from configs.errors import ConfigError, MillraceError, ModelError, Unavailable
+from configs.errors import MillraceError, Unavailable
 from configs.log import LOGGER
-from configs.places import KEPT
-from deployments.catalogue import Catalogue, Offer, Served
+from deployments.catalogue import Catalogue
 from deployments.gateways import Gateways
 from deployments.hands import Hands
 from deployments.last_good import LastGood
 from deployments.operations import Answer, Operation
 from deployments.operators import Operator
 from deployments.orders import Orders, Report
+from deployments.sources import Sources
 from deployments.stages import Stages
+from deployments.state import default_state_url, opened
 from deployments.version_metrics import VersionMetrics
 from rollouts.keeper import Keeper
 from rollouts.life import IN_MEMORY, WARM, Key, Life
 from rollouts.policy import Wish, wanted
-from rollouts.store import Routes, StateStore
+from rollouts.store import Routes
 
 logger = logging.getLogger(LOGGER)
 
 POLL_S = 2.0
 """About how often the sources are looked at; never all at the same time."""
-SOURCES_AT_ONCE = 16
-"""Sources that are looked at side by side."""
 TRY_AGAIN_S = 1.0
 """Pause after the state, or Serve's controller, was away."""
 WATCH_S = 5.0
@@ -69,20 +65,15 @@ class Control:
         logger.setLevel(log_level)
         context, namespace = serve.get_replica_context(), ray.get_runtime_context().namespace
         self._catalogue = catalogue
-        self._policies = {name: served.policy for name, served in catalogue.served.items()}
         self._stages = Stages(context.app_name)
         self._gateways = Gateways(catalogue.configuration, lambda name: _lives(name, namespace))
         self._hands = Hands(catalogue.served, self._stages, self._gateways)
-        self._published: dict[str, Collection[Key]] = {}
-        self._said: dict[str, str] = {}
-        """Servable → what is wrong with its source, or with versions there."""
-        self._told: set[str] = set()
+        self._sources = Sources(catalogue.served)
         self._application = context.app_name
-        self._looking = ThreadPoolExecutor(SOURCES_AT_ONCE, "millrace-sources")
         self._looked_at = float("-inf")
-        self._store = await _opened(state_url or default_state_url(root, context.app_name))
+        self._store = await opened(state_url or default_state_url(root, context.app_name))
         wake = self._gateways.changed.set
-        self._operator = await asyncio.to_thread(Operator, self._store, self._policies, root, wake)
+        self._operator = await asyncio.to_thread(Operator, self._store, self._sources.policies, root, wake)
         self._metrics = await asyncio.to_thread(VersionMetrics, self._store)
         self._last_good = LastGood(self._store, self._stages.call, context.app_name, texts)
         self._keeper: Keeper | None = None
@@ -141,12 +132,16 @@ class Control:
         await self._gateways.forget_the_dead()
         routes = (await asyncio.to_thread(self._store.routes)).versions
         if time.monotonic() - self._looked_at >= POLL_S / 2:
-            await self._look_at_sources(routes)
+            await self._look(routes)
         self._hands.current = frozenset(routes.values())
-        again = await self._keeper.reconcile(self._policies, self._published)
+        again = await self._keeper.reconcile(self._sources.policies, self._sources.published)
         await self._last_good.look(complete=await self._publish())
         await asyncio.to_thread(self._metrics.export)
         return again
+
+    async def _look(self, routes: Mapping[str, Key]) -> None:
+        self._looked_at = time.monotonic()
+        await self._sources.look(routes)
 
     async def _begin(self) -> None:
         """Take over from the control before: order what it had ordered, once the gateways have told what they do."""
@@ -159,7 +154,7 @@ class Control:
             if life.phase in IN_MEMORY or life.current
         }
         routes = await asyncio.to_thread(self._store.routes)
-        await self._look_at_sources(routes.versions)
+        await self._look(routes.versions)
         ours = frozenset(key for key in hold if self._is_ours(key))
         await self._gateways.begin(self._leader, ours, routes.revision, self._ours(routes))
         await self._hands.up()
@@ -171,12 +166,22 @@ class Control:
         """Give the gateways the routes as they are. Whether every servable has one."""
         routes = await asyncio.to_thread(self._store.routes)
         lives = await asyncio.to_thread(self._store.lives)
-        wishes = await asyncio.to_thread(self._store.wishes, self._policies)
+        wishes = await asyncio.to_thread(self._store.wishes, self._sources.policies)
         versions = self._ours(routes)
         waiting = {name: wish for name, wish in wishes.items() if name not in versions}
-        hopeless = [_hopeless(name, lives.get(name, []), wish, self._said[name]) for name, wish in waiting.items()]
+        hopeless = [self._hopeless(name, lives.get(name, []), wish) for name, wish in waiting.items()]
         await self._gateways.publish(routes.revision, versions, "; ".join(filter(None, hopeless)))
         return not waiting
+
+    def _hopeless(self, servable: str, lives: Collection[Life], wish: Wish) -> str:
+        """Why no version of a servable is to be expected soon; empty if one is."""
+        best, said = wanted(lives, wish), self._sources.said[servable]
+        if not best:
+            why = f"{servable}: there is no version that it could serve{said and f' ({said})'}"
+            return "" if self._sources.may_yet_answer(servable) else why
+        if any(life.phase in WARM or not life.failures for life in best):
+            return ""
+        return best[0].reason
 
     def _ours(self, routes: Routes) -> dict[str, Key]:
         """Routes that gateways of this configuration can follow.
@@ -188,35 +193,8 @@ class Control:
     def _is_ours(self, key: Key) -> bool:
         if key.servable not in self._catalogue.served:
             return False
-        published = self._published.get(key.servable)  # None: nobody can say what it was made of
+        published = self._sources.published.get(key.servable)  # None: nobody can say what it was made of
         return published is None or key in published or key in self._gateways.ready()
-
-    async def _look_at_sources(self, routes: Mapping[str, Key]) -> None:
-        self._looked_at, now = time.monotonic(), time.time()
-        served = self._catalogue.served
-        loop = asyncio.get_running_loop()
-        # Side by side, and in threads of their own: one that is slow keeps nothing else waiting for a thread.
-        found = [loop.run_in_executor(self._looking, _offer, each, now) for each in served.values()]
-        offers = dict(zip(served, await asyncio.gather(*found), strict=True))
-        for name, offer in offers.items():
-            if isinstance(offer, MillraceError):
-                self._published.pop(name, None)
-                said: Collection[str] = [offer.message]
-            else:
-                self._published[name], said = offer.keys, offer.said
-            self._said[name] = "; ".join(said)
-            aliases = None if isinstance(offer, MillraceError) else offer.aliases
-            self._policies[name] = served[name].policy_now(aliases, self._named(name, routes))
-            for text in said:
-                if text not in self._told:
-                    logger.warning("%s: %s", name, text)
-            self._told.update(said)
-
-    def _named(self, name: str, routes: Mapping[str, Key]) -> int | None:
-        """The version that the alias of a servable's policy named last; before it was seen, what has the traffic."""
-        if only := self._policies[name].only:
-            return only[0]
-        return routes[name].number if name in routes else None
 
     async def _wait(self, until: float) -> None:
         """Until there may be something to do."""
@@ -240,52 +218,9 @@ class Control:
             await self._stages.delete_all_without_owner()
 
 
-def default_state_url(root: Path, application: str) -> str:
-    """The state's file of an application, beside what it serves."""
-    path = root / KEPT / f"{application}.sqlite"
-    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-
-
-async def _opened(url: str) -> StateStore:
-    """Raises ConfigError for a file that cannot be made."""
-    prefix = "sqlite:///"
-    if url.startswith(prefix):
-        folder = Path(url.removeprefix(prefix)).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # It holds what the serve config says, which may have secrets in it.
-            os.close(os.open(url.removeprefix(prefix), os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise ConfigError(f"state_url: {folder} cannot be made: {error.strerror}; name another place") from error
-    return await asyncio.to_thread(StateStore, url)
-
-
-def _offer(served: Served, now: float) -> Offer | MillraceError:
-    try:
-        return served.published(now)
-    except MillraceError as error:  # also of a library that is not installed
-        return error
-    except OSError as error:
-        return ModelError(f"{served.name}: {error.filename or served.node.name} cannot be read: {error.strerror}")
-
-
 def _lives(actor: str, namespace: str) -> bool:
     try:
         ray.get_actor(actor, namespace)
     except ValueError:
         return False
     return True
-
-
-def _hopeless(servable: str, lives: Collection[Life], wish: Wish, said: str) -> str:
-    """Why no version of a servable is to be expected soon; empty if one is.
-
-    Args:
-        said: of its source.
-    """
-    best = wanted(lives, wish)
-    if not best:
-        return f"{servable}: there is no version that it could serve{said and f' ({said})'}"
-    if any(life.phase in WARM or not life.failures for life in best):
-        return ""
-    return best[0].reason

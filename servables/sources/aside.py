@@ -6,7 +6,7 @@ from concurrent.futures import Future, wait
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-from configs.errors import ModelError
+from configs.errors import NotAnswered
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Aside(Generic[T]):
         self._given_up: list[_Question[T]] = []
 
     def __call__(self, patience_s: float) -> T:
-        """The answer. Raises what `ask` raises, or ModelError if it takes longer than `patience_s` since it was asked.
+        """The answer. Raises what `ask` raises, or NotAnswered if it takes longer than `patience_s` since it was asked.
 
         So whoever finds a question that is late already does not wait.
         """
@@ -57,7 +57,7 @@ class Aside(Generic[T]):
         with self._lock:
             if not question.answer.done():
                 question.late = True
-                raise ModelError(f"{self._place} has not answered yet; what is known of it stays as it is")
+                raise NotAnswered(f"{self._place} has not answered yet; what is known of it stays as it is")
             self._take(question)
         return question.answer.result()
 

@@ -14,15 +14,16 @@ import ray
 from ray.exceptions import ActorDiedError
 from ray.serve.schema import ApplicationStatus
 
-from configs.errors import ModelError
+from configs.errors import ModelError, NotAnswered
 from configs.graph import GraphConfig
 from configs.serve import AppArgs
 from configs.versions import Versions
 from deployments import control, follower, gateways, last_good, stages
 from deployments.catalogue import Catalogue, Served, catalogue
-from deployments.control import Control, default_state_url
+from deployments.control import Control
 from deployments.follower import Follower
 from deployments.stage import version_of
+from deployments.state import default_state_url
 from graphs.check import check_graph
 from graphs.slot import Occupant, Slot
 from rollouts.life import Key
@@ -285,6 +286,25 @@ async def test_a_gateway_that_cannot_have_a_version_says_why(world: World) -> No
     await world.start_control()
     with pytest.raises(ModelError, match="version 1 is broken"):
         await world.start_gateway("one")
+
+
+async def test_a_registry_whose_first_answer_takes_long_fails_no_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published, late = Folder.published, [True]
+
+    def slow(folder: Folder, *arguments: Any) -> Published:
+        if late:
+            raise NotAnswered("the registry has not answered yet")
+        return published(folder, *arguments)
+
+    monkeypatch.setattr(Folder, "published", slow)
+    await world.start_control()
+    starting = asyncio.create_task(world.start_gateway("one"))
+    await asyncio.sleep(0.3)
+    assert not starting.done()
+    late.clear()
+    assert (await starting).uses() == {HERE: 1, THERE: 1}
 
 
 async def test_an_older_version_serves_where_the_newest_is_broken_from_the_start(world: World) -> None:

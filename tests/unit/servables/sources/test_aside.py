@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from configs.errors import ModelError
+from configs.errors import ModelError, NotAnswered
 from servables.sources.aside import GIVEN_UP_S, MOST_THREADS, SHARED_S, Aside
 
 
@@ -30,7 +30,7 @@ class Registry:
         return number
 
     def is_late(self) -> None:
-        with pytest.raises(ModelError, match="mlflow:m has not answered yet"):
+        with pytest.raises(NotAnswered, match="mlflow:m has not answered yet"):
             self.ask(0.0)
 
     def answer(self) -> None:
