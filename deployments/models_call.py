@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
-from configs.errors import InvalidInput, MillraceError, RowErrors
+from configs.errors import InvalidInput, MillraceError, RequestError, RowErrors
 from configs.graph import MODEL
 from configs.tensors import Rows
 from deployments.hop import Answer, StageCall, joined_timing
@@ -32,8 +32,8 @@ class ModelsCall:
         """Outputs of the node for `count` rows, in their order.
 
         Raises:
-            RowErrors: rows name several models, not all of which could answer.
-            MillraceError: as `StageCall`, and what the only model answers with.
+            RowErrors: rows name several models, some of which are unknown or refuse their rows.
+            MillraceError: as `StageCall`.
         """
         rows_of = _rows_of(rows[MODEL])
         if len(rows_of) == 1:
@@ -53,6 +53,9 @@ class ModelsCall:
             return error
 
     def _together(self, count: int, parts: list[np.ndarray], answers: list[Answer | MillraceError]) -> Answer:
+        for answer in answers:
+            if isinstance(answer, MillraceError) and not isinstance(answer, RequestError):
+                raise answer  # nobody's rows are at fault
         reasons: dict[int, str] = {}
         good: list[tuple[np.ndarray, Answer]] = []
         for part, answer in zip(parts, answers, strict=True):

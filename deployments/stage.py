@@ -205,11 +205,12 @@ class ModelsStage(StageBase):
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests are answered."""
-        for task in getattr(self, "_tasks", ()):  # absent if __init__ failed
+        for task in getattr(self, "_tasks", ()):  # absent, as what follows, if __init__ failed
             task.cancel()
-        await self._models.close()
-        if self._tracing is not None:
-            await asyncio.to_thread(self._tracing.close)
+        if (models := getattr(self, "_models", None)) is not None:
+            await models.close()
+        if (tracing := getattr(self, "_tracing", None)) is not None:
+            await asyncio.to_thread(tracing.close)
 
 
 class _Front:

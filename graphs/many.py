@@ -30,6 +30,8 @@ logger = logging.getLogger(LOGGER)
 
 LOOK_S = 2.0
 """Seconds after which the folders of loaded models are looked at again."""
+TRIED = 3
+"""Versions of a model that is not loaded which are tried, the newest first."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,10 @@ class ManyModels:
         """Look after new versions of the loaded models, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # whatever one look found, the next one may go well
+                logger.exception("node %s: the models' new versions could not be looked for", self._node.name)
 
     async def look(self) -> None:
         """Let the newest versions of the loaded models answer; waits a while for those that have to be loaded."""
@@ -196,7 +201,7 @@ class ManyModels:
         """The model, in use until the stack ends. Raises as `__call__`."""
         deadline = terms.deadline if terms.deadline < math.inf else self._clock() + self._node.batch.max_wait_s
         failure: MillraceError | None = None
-        for pick in await self._picks(model):
+        for pick in (await self._picks(model))[:TRIED]:
             try:
                 loaded = await stack.enter_async_context(self._pool.use(pick, deadline))
             except ModelError as error:  # an older version may load
