@@ -1,15 +1,18 @@
 """Load a graph's nodes once, to check what only they can tell: names, datatypes and shapes of models."""
 
+import asyncio
 from pathlib import Path
 
 from configs.documents import Document, load_document
 from configs.errors import MillraceError
+from configs.graph import ModelsNode
 from configs.loader import parse_graph
 from configs.problems import Problem, config_error
-from configs.tensors import Signature
+from configs.tensors import Rows, Signature
 from graphs.check import check_graph, place_of, reading_order
-from graphs.flat import FlatGraph
+from graphs.flat import FlatGraph, FlatNode
 from graphs.instances import Instance, load_instance
+from graphs.many import ManyModels
 from graphs.typing import infer
 from servables.base import LoadOptions
 
@@ -40,10 +43,29 @@ def _load(
     problems: list[Problem] = []
     for node in flat.all_nodes():
         try:
-            instances[node.name] = load_instance(node, root, options)
+            many = isinstance(node.config, ModelsNode)
+            instances[node.name] = _one_of(node, root, options) if many else load_instance(node, root, options)
         except MillraceError as error:
             problems.append(document.problem(place_of(node.name, "")[:2], error.message))
     return instances, problems
+
+
+def _one_of(node: FlatNode, root: Path, options: LoadOptions) -> Instance:
+    """A node of many models, by the first of them that loads: all are alike."""
+
+    async def signature() -> Signature:
+        models = ManyModels(node, root, options)
+        try:
+            return await models.signature()
+        finally:
+            await models.close()
+
+    found = asyncio.run(signature())
+    return Instance(node.name, _never, found)
+
+
+def _never(rows: Rows) -> Rows:
+    raise AssertionError("nothing is called")
 
 
 def _misfits(flat: FlatGraph, signatures: dict[str, Signature], document: Document) -> list[Problem]:

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
-from configs.errors import DeadlineExceeded, ModelError, NotFound, Overloaded
+from configs.errors import ConfigError, DeadlineExceeded, ModelError, NotFound, Overloaded
 from configs.tensors import Rows
 from graphs.check import check_graph
 from graphs.many import ManyModels
 from graphs.terms import UNHURRIED, Terms
+from graphs.trial import try_file
 from servables.base import LoadOptions
 from servables.memory import Memory
 from tests.support.graphs import config
@@ -183,3 +184,16 @@ def test_the_node_of_the_page(tmp_path: Path) -> None:
     graph = check_graph(config(yaml.safe_load(text), {"score": "score.score"}, inputs=inputs), tmp_path).flat
     assert graph.model_input == "tenant"
     assert graph.nodes["score"].config.placed
+
+
+def test_a_file_is_tried_with_one_of_its_models(tmp_path: Path) -> None:
+    publish(tmp_path, "m")
+    node = {"models": "models", "inputs": {"model": "tenant", "x": "x"}}
+    graph = {"name": "t", "inputs": {"tenant": "BYTES[-1]", "x": "FP32[-1, 3]"}}
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump({**graph, "nodes": {"score": node}, "outputs": {"y": "score.y"}}))
+    with pytest.raises(ConfigError, match=r"nodes.score.inputs.x: takes FP32\[-1, 2\], but x is FP32\[-1, 3\]"):
+        try_file(path, tmp_path)
+    publish(tmp_path, "a", module="tests.support.nodes:SumColumns", kwargs={})
+    with pytest.raises(ConfigError, match="score has no output y; it gives sum"):
+        try_file(path, tmp_path)
