@@ -41,6 +41,8 @@ GATHER_S = 10.0
 """How long a control that starts waits for the gateways that run to tell what they do."""
 DEPOSED = float("-inf")
 """Said in place of a time: there is nothing more to do here."""
+GATEWAYS_GO_S = 40.0
+"""How long stages outlive their application for gateways that drain; longer than Serve lets those (`COMMON`)."""
 PATIENCE_S = 15.0
 """How long gateways that start wait for a state that is away before they say so."""
 
@@ -215,7 +217,10 @@ class Control:
             if self._keeper is not None:
                 await self._keeper.close()
             self._store.close()
-            await self._stages.delete_all_without_owner()
+            if not await self._stages.has_owner():
+                # Serve stops all deployments of an application together: gateways still answer what they have.
+                await self._gateways.all_gone(GATEWAYS_GO_S)
+                await self._stages.delete_all_without_owner()
 
 
 def _lives(actor: str, namespace: str) -> bool:

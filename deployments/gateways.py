@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from configs.errors import ModelError
@@ -11,6 +12,7 @@ from rollouts.life import Key
 
 OTHERS_S = 0.5
 """Pause before a gateway of another configuration may ask again, of this control or of its own."""
+GONE_POLL_S = 0.25
 SILENT_S = 8.0
 """A gateway that has not asked for so long may be gone: is there still a process?"""
 
@@ -93,11 +95,15 @@ class Gateways:
 
     async def forget_the_dead(self) -> None:
         """Gateways that ended hold nothing and use nothing."""
-        now = self._clock()
-        for name in [name for name, each in self._heard.items() if now - each.at > SILENT_S]:
-            if not await asyncio.to_thread(self._lives, name):
-                del self._heard[name]
-                await self._tell()
+        await self._forget_those_silent_for(SILENT_S)
+
+    async def all_gone(self, patience_s: float) -> None:
+        """Until no gateway lives, but no longer than this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self._heard:
+                    await self._forget_those_silent_for(0.0)
+                    await asyncio.sleep(GONE_POLL_S)
 
     async def publish(self, revision: int, routes: Mapping[str, Key], failure: str) -> None:
         """Order these routes."""
@@ -148,6 +154,13 @@ class Gateways:
         """No more orders from here: another control has taken over."""
         self._ended = True
         await self._tell()
+
+    async def _forget_those_silent_for(self, seconds: float) -> None:
+        now = self._clock()
+        for name in [name for name, each in self._heard.items() if now - each.at >= seconds]:
+            if not await asyncio.to_thread(self._lives, name):
+                del self._heard[name]
+                await self._tell()
 
     def _followers(self) -> list[_Heard]:
         return [each for each in self._heard.values() if each.report.configuration == self._configuration]

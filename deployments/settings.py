@@ -28,6 +28,10 @@ CONTROL_OPTIONS: dict[str, Any] = {
     "num_replicas": 1,
     "ray_actor_options": {"num_cpus": 0},
     "max_ongoing_requests": 1000,
+    # Serve notices that a replica died by its next check alone. Versions stand still that long; models serve on.
+    "health_check_period_s": 1,
+    # When its application goes, it outlives the gateways, which have the time of `COMMON`, and then ends their stages.
+    "graceful_shutdown_timeout_s": 60,
 }
 
 

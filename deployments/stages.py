@@ -92,13 +92,16 @@ class Stages:
         while name in await self._patiently():  # noqa: ASYNC110  Serve tells nobody
             await asyncio.sleep(POLL_S)
 
+    async def has_owner(self) -> bool:
+        """Whether the application is there to stay."""
+        owner = (await self._overviews()).get(self._owner)
+        return owner is not None and owner.status is not ApplicationStatus.DELETING
+
     async def delete_all_without_owner(self) -> None:
         """With the application gone, its stages go too."""
-        overviews = await self._overviews()
-        owner = overviews.get(self._owner)
-        if owner is not None and owner.status is not ApplicationStatus.DELETING:
+        if await self.has_owner():
             return
-        for name in overviews:
+        for name in await self._overviews():
             if version_of(self._owner, name) is not None:
                 await self.call(_delete, name)
 

@@ -380,6 +380,25 @@ async def test_new_gateways_do_not_make_do_with_stages_of_the_configuration_befo
     await world.gateways["new"].follower.close()
 
 
+@pytest.mark.parametrize("stuck", [False, True])
+async def test_stages_outlive_their_application_for_gateways_that_drain(
+    world: World, stuck: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "GONE_POLL_S", 0.01)
+    monkeypatch.setattr(control, "GATEWAYS_GO_S", 0.3 if stuck else 60)
+    await world.start_control()
+    await world.start_gateway("one")
+    world.serve.put(OWNER, ApplicationStatus.DELETING)
+    assert world.control is not None
+    ending, world.control = asyncio.create_task(Control.__del__(world.control)), None
+    await asyncio.sleep(0.1)
+    assert world.staged() == {1}
+    if not stuck:
+        await world.kill_gateway("one")
+    await ending
+    assert world.staged() == set()
+
+
 async def test_of_two_controls_gateways_follow_the_newer_one(world: World) -> None:
     await world.start_control()
     one = await world.start_gateway("one")
