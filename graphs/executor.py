@@ -127,6 +127,15 @@ class Executor:
                 yield {output: _part(name, edge, outputs) for output, edge in self._outputs.items()}, run.trace
                 run.trace, started = Trace(), time.perf_counter()
 
+    async def advance(self, frame: Frame) -> Trace:
+        """Run the plan's steps on a frame that has all they read: what a batch job does with a part of a plan.
+
+        Raises as `run`; the frame then has what some of the steps gave.
+        """
+        run = Run(frame, Trace(), UNHURRIED)
+        await self._follow(run)
+        return run.trace
+
     def close(self) -> None:
         """Answer what is waiting, end the threads, close the nodes."""
         for batcher in self._batchers:
@@ -229,7 +238,10 @@ class Executor:
         async def call(run: Run) -> None:
             frame = run.frame
             arrays: EdgeRows = {edge: frame.get(edge, step.scope) for edge in step.reads}
-            outputs, timing = await batcher(arrays, frame.count(step.scope), run.terms)
+            try:
+                outputs, timing = await batcher(arrays, frame.count(step.scope), run.terms)
+            except RowErrors as error:
+                raise _of_the_request(error, frame, step) from error
             for edge, value in outputs.items():
                 frame.put(edge, value)
             run.trace.add(timing)
@@ -246,8 +258,8 @@ class Executor:
             rows, count = gather(node, run.frame, self.plan), run.frame.count(step.scope)
             try:
                 outputs, timing = await guarded(rows, count, run)
-            except RowErrors as error:  # rows of a switch's case: which are they of the request's?
-                raise error.at(run.frame.rows(step.scope).tolist()) from error
+            except RowErrors as error:
+                raise _of_the_request(error, run.frame, step) from error
             for output, value in outputs.items():
                 run.frame.put(Edge(name, output), value)
             run.trace.add(timing)
@@ -286,6 +298,11 @@ class Executor:
                 run.frame.put(Edge(name, output), value)
 
         return call
+
+
+def _of_the_request(error: RowErrors, frame: Frame, step: Step) -> RowErrors:
+    """Rows that a step calls bad are its own, as those of a switch's case: which are they of the request's?"""
+    return error.at(frame.rows(step.scope).tolist())
 
 
 def _strictest(batches: Sequence[Batch]) -> Batch:

@@ -1,6 +1,6 @@
 """The values of one run: arrays by edge, seen from any scope of rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -43,6 +43,26 @@ class Frame:
             value = self.get(edge, scope[:-1])[self._rows_of(scope)]
             self._values[edge, scope] = value
         return value
+
+    def take(self, rows: np.ndarray) -> "Frame":
+        """What is known of some of the rows.
+
+        Args:
+            rows: INT, indices of rows of the base scope, rising.
+        """
+        taken = Frame(len(rows), self._base, self._cases, self._scope_of)
+        for (edge, scope), value in self._values.items():
+            inside = np.isin(self.rows(scope), rows) if len(scope) > len(self._base) else rows
+            taken._values[edge, scope] = value[inside]
+        return taken
+
+    def keep(self, edges: Collection[Edge]) -> None:
+        """Forget all other edges, but what switches decided."""
+        self._values = {
+            (edge, scope): value
+            for (edge, scope), value in self._values.items()
+            if edge.output == CASE or (edge in edges and scope == self._home(edge))
+        }
 
     def count(self, scope: Scope) -> int:
         """How many rows run in a scope."""

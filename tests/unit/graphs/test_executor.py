@@ -283,6 +283,20 @@ async def test_bad_rows_of_a_switchs_case_are_named_as_the_request_counts_them(p
     assert error.value.reasons == {3: "named"}
 
 
+async def test_bad_rows_of_a_step_that_begins_in_a_switchs_case_are_named_as_the_request_counts_them() -> None:
+    nodes, outputs = cascade()
+    nodes["hop"] = add("x", isolate=True)
+    nodes["big"] = {"call": "tests.support.simulated:poisonable", "inputs": {"x": "hop.y"}}
+
+    async def same(rows: Rows, count: int, terms: Terms) -> Any:
+        return {"y": rows["x"]}, BatchTiming(0, 0, {}, count)
+
+    runner = executor(plan(nodes, outputs), {"hop": same})
+    with pytest.raises(RowErrors) as error:
+        await answer(runner, 20, 1, 30, NAMES_ROWS, 2)
+    assert error.value.reasons == {3: "named"}
+
+
 async def test_bad_rows_of_a_switchs_case_fail_only_their_request() -> None:
     nodes, outputs = cascade()
     nodes["small"]["with"] = {"amount": 1, "sleep_s": 0.03}
