@@ -23,6 +23,8 @@ class Action(StrEnum):
     LOAD = "load"
     ROLLBACK = "rollback"
     UNLOAD = "unload"
+    RESTORE = "restore"
+    """As if no operator had ever asked for anything: what was taken out is in again, and nothing is pinned."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class Operation:
     servable: str = ""
     """Empty, to list: all of them."""
     version: int | None = None
-    """None, to load: the one that the policy says. To roll back: the one that shall lose the traffic."""
+    """None: to load, the one that the policy says; to unload, the one that has the traffic.
+
+    To roll back: the one that shall lose it.
+    """
     limit: int = 100
     """Most entries of a history."""
 
@@ -130,6 +135,9 @@ class Operations:
                 self._roll_back(asked.servable, asked.version)
             case Action.UNLOAD:
                 self._unload(asked.servable, asked.version)
+            case Action.RESTORE:
+                self._store.forget_wishes(asked.servable)
+                logger.info("%s: an operator wants what the policy says, and every version in again", asked.servable)
         return self._list([asked.servable] if asked.servable else sorted(self._policies), acknowledged)
 
     def _check(self, servable: str) -> None:
@@ -162,8 +170,9 @@ class Operations:
         self._load(servable, before[0].key.number)
 
     def _unload(self, servable: str, number: int | None) -> None:
+        if number is None:
+            number = self._with_the_traffic(servable)
         chosen = self._versions(servable, number)
-        assert number is not None
         if any(life.current for life in chosen) and not self._successor(servable, number):
             raise Refused(
                 f"{servable} version {number} has the traffic, and there is no other version that could take over; "
@@ -171,6 +180,12 @@ class Operations:
             )
         self._store.take_out(servable, number)
         logger.info("%s: an operator took version %d out", servable, number)
+
+    def _with_the_traffic(self, servable: str) -> int:
+        for life in self._lives(servable):
+            if life.current:
+                return life.key.number
+        raise Refused(f"{servable}: no version has the traffic; name the one to unload")
 
     def _successor(self, servable: str, number: int) -> bool:
         """Whether another version would take over, as far as is known."""

@@ -185,6 +185,12 @@ class StateStore:
             _let_in(session, servable, number)
             _pin(session, servable, number)
 
+    def forget_wishes(self, servable: str) -> None:
+        """No version is pinned or taken out any more."""
+        with self._transaction() as session:
+            _pin(session, servable, None)
+            session.execute(delete(OutRow).where(OutRow.servable == servable))
+
     def wishes(self, policies: Mapping[str, Versions]) -> dict[str, Wish]:
         """What the configuration and the operators want of each servable."""
         pins, out = self.pins(), self.out()

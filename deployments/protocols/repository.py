@@ -41,8 +41,11 @@ def index(
 def operation(action: Action, servable: str, parameters: Mapping[str, Parameter]) -> Operation:
     """What loading or unloading a servable does, with the parameter `version` as the version's number.
 
+    Without one, as Triton's clients ask, unloading takes out what has the traffic, and the best version that is left
+    takes over; loading undoes that: what the policy says is in again, whatever was taken out or pinned.
+
     Raises:
-        InvalidInput: the version is not a number, or is missing where it must not be.
+        InvalidInput: the version is not a number.
         Unsupported: the request brings a configuration or files of its own.
     """
     others = {**parameters}
@@ -52,9 +55,9 @@ def operation(action: Action, servable: str, parameters: Mapping[str, Parameter]
         raise Unsupported(
             f"{servable} cannot be changed with {', '.join(map(shown, others))} of the request; publish a version"
         )
-    if version is None and action is Action.UNLOAD:
-        raise InvalidInput(f"to unload {servable}, name the version by the parameter `version`, as a number")
-    if version is not None and (type(version) is not int or not 0 <= version <= _LARGEST):
+    if version is None:
+        return Operation(Action.RESTORE if action is Action.LOAD else action, servable)
+    if type(version) is not int or not 0 <= version <= _LARGEST:
         raise InvalidInput(f"parameter version is {shown(version)}; it must be a whole number from 0 to 2^63-1")
     return Operation(action, servable, version)
 

@@ -204,14 +204,16 @@ def test_servables_in_tritons_repository(http: TestClient, control: Control) -> 
         (NAME, "4", "UNAVAILABLE", "broken"),
     ]
     assert [each["version"] for each in http.post(index, json={"ready": True}).json()] == ["1", "3"]
-    for path, parameters in (("load", {}), ("load", {"version": 3}), ("unload", {"version": 3})):
+    plain = {"unload_dependents": False}
+    for path, parameters in (("load", {}), ("load", {"version": 3}), ("unload", plain), ("unload", {"version": 3})):
         assert http.post(f"{repository}/{path}", json={"parameters": parameters}).json() == {}
     assert control.asked == [
-        Operation(Action.LOAD, NAME),
+        Operation(Action.RESTORE, NAME),
         Operation(Action.LOAD, NAME, 3),
+        Operation(Action.UNLOAD, NAME),
         Operation(Action.UNLOAD, NAME, 3),
     ]
-    for parameters, status in (({"unload_dependents": False}, 400), ({"version": "3"}, 400), ({"config": "{}"}, 501)):
+    for parameters, status in (({"version": -1}, 400), ({"version": "3"}, 400), ({"config": "{}"}, 501)):
         assert http.post(f"{repository}/unload", json={"parameters": parameters}).status_code == status
     assert http.post(f"{repository}/load", headers={"authorization": ""}).status_code == 401
 
@@ -228,7 +230,7 @@ async def test_servables_in_tritons_repository_over_grpc(admin: Admin, control: 
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await unload(asked)
     assert [(each.name, each.version) for each in index] == [("g", "1"), (NAME, "3")]
-    assert control.asked == [Operation(Action.LOAD, NAME), Operation(Action.UNLOAD, NAME, 3)]
+    assert control.asked == [Operation(Action.RESTORE, NAME), Operation(Action.UNLOAD, NAME, 3)]
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 

@@ -149,6 +149,24 @@ async def test_unload_takes_the_traffic_away_first(shop: Shop) -> None:
     assert (shop.routed(), shop.at_hand()) == (3, {3})
 
 
+async def test_to_unload_without_a_version_takes_out_what_has_the_traffic_and_to_restore_undoes_all(shop: Shop) -> None:
+    for left in (2, 1):
+        assert shop.ask(Action.UNLOAD).wanted == left
+        await shop.settle()
+        assert (shop.routed(), shop.at_hand()) == (left, {left})
+    with pytest.raises(Refused, match="version 1 has the traffic, and there is no other version"):
+        shop.ask(Action.UNLOAD)
+    shop.ask(Action.LOAD, 2)
+    assert shop.ask(Action.RESTORE).wanted == 3
+    await shop.settle()
+    assert (shop.routed(), shop.store.pins(), shop.store.out()) == (3, {}, {})
+
+
+async def test_where_nothing_has_the_traffic_there_is_nothing_to_unload(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"digits.cnn: no version has the traffic; name the one to unload"):
+        Shop(StateStore(f"sqlite:///{tmp_path}/empty.db")).ask(Action.UNLOAD)
+
+
 async def test_the_last_one_that_works_is_not_unloaded(shop: Shop) -> None:
     shop.breaks |= {key(1): Verb.LOAD, key(2): Verb.LOAD}
     shop.ask(Action.UNLOAD, 1)
