@@ -75,8 +75,8 @@ def push_model(
             found = _try(source, folder, format, options)
             sync_folders(folder)
             published = _publish(folder, model_dir, version)
-        _sync(model_dir)
-        _sync(root)
+        sync_folder(model_dir)
+        sync_folder(root)
     except OSError as error:
         raise ModelError(f"{error.filename or model_dir}: {error.strerror}; nothing was published") from error
     return Pushed(published, digests, found)
@@ -192,11 +192,11 @@ def write_file(path: Path, content: bytes) -> None:
 def sync_folders(folder: Path) -> None:
     """Wait until the names in a folder and in all below it are on the disk, not only in memory."""
     for path in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
-        _sync(path)
+        sync_folder(path)
 
 
-def _sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, not only in memory."""
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in one folder are on the disk, not only in memory."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -25,6 +25,21 @@ Files = Mapping[str, Any]
 """Path relative to the version → `pyarrow.fs.FileInfo`."""
 
 
+def open_url(url: str) -> tuple[Any, str]:
+    """The `pyarrow.fs.FileSystem` that a URL names, and the path in it; fsspec opens what pyarrow does not.
+
+    Raises MissingExtra, and the errors of pyarrow, fsspec and its drivers.
+    """
+    fs = require("pyarrow.fs", "")
+    arrow = require("pyarrow", "")
+    try:
+        opened: tuple[Any, str] = fs.FileSystem.from_uri(url)
+    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
+        found, path = require("fsspec.core", "fsspec").url_to_fs(url)
+        opened = fs.PyFileSystem(fs.FSSpecHandler(found)), path
+    return opened
+
+
 class Url:
     """A folder of versions behind a URL, laid out as one on disk.
 
@@ -68,15 +83,7 @@ class Url:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        """File system, and the path in it."""
-        fs = require("pyarrow.fs", "")
-        arrow = require("pyarrow", "")
-        try:
-            opened: tuple[Any, str] = fs.FileSystem.from_uri(self._url)
-        except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
-            found, path = require("fsspec.core", "fsspec").url_to_fs(self._url)
-            opened = fs.PyFileSystem(fs.FSSpecHandler(found)), path
-        return opened
+        return open_url(self._url)
 
     def _list(self, only: int | None = None) -> dict[int, dict[str, Any]]:
         """Number → the visible files of that version."""

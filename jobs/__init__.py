@@ -1,0 +1,1 @@
+"""A graph over data sets: what a job reads, scores and writes."""
