@@ -127,14 +127,12 @@ class Executor:
                 yield {output: _part(name, edge, outputs) for output, edge in self._outputs.items()}, run.trace
                 run.trace, started = Trace(), time.perf_counter()
 
-    async def advance(self, frame: Frame) -> Trace:
+    async def advance(self, frame: Frame) -> None:
         """Run the plan's steps on a frame that has all they read: what a batch job does with a part of a plan.
 
         Raises as `run`; the frame then has what some of the steps gave.
         """
-        run = Run(frame, Trace(), UNHURRIED)
-        await self._follow(run)
-        return run.trace
+        await self._follow(Run(frame, Trace(), UNHURRIED))
 
     def close(self) -> None:
         """Answer what is waiting, end the threads, close the nodes."""

@@ -51,8 +51,10 @@ class Frame:
             rows: INT, indices of rows of the base scope, rising.
         """
         taken = Frame(len(rows), self._base, self._cases, self._scope_of)
+        together = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        chosen = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows  # a slice copies nothing
         for (edge, scope), value in self._values.items():
-            inside = np.isin(self.rows(scope), rows) if len(scope) > len(self._base) else rows
+            inside = np.isin(self.rows(scope), rows) if len(scope) > len(self._base) else chosen
             taken._values[edge, scope] = value[inside]
         return taken
 
