@@ -31,7 +31,7 @@ def test_the_python_snippets(server: Server, index: int) -> None:
     code = snippets("README.md", MARKER, "python")[index]
     code = code.replace("127.0.0.1:8000", server.http.removeprefix("http://"))
     code = code.replace('ray.init("auto")', f'ray.init("{server.ray_address}")')
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     [shown] = re.findall(r"# (\(.*\))", code)

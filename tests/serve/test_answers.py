@@ -123,6 +123,7 @@ def test_a_cascade_does_not_call_the_larger_model_for_confident_rows(server: Ser
     assert "big.compute" not in answer.headers["server-timing"]
 
 
+@pytest.mark.proxy("haproxy")
 def test_two_halves_share_one_gpu(server: Server) -> None:
     answer = server.request("/halves", {"x": [[0, 0]]}).json
     # One of the cluster's two: Ray fills it before it opens the other.

@@ -10,6 +10,8 @@ import pytest
 from tests.support.http import Answer
 from tests.support.server import Server
 
+pytestmark = pytest.mark.proxy("haproxy")
+"""No proxy takes part in what lies behind the gateway's door."""
 REQUESTS = 24
 
 

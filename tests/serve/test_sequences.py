@@ -4,8 +4,13 @@ import random
 import time
 from typing import Any
 
+import pytest
+
 from tests.support.http import Answer
 from tests.support.server import Server
+
+pytestmark = pytest.mark.proxy("haproxy")
+"""No proxy takes part in what lies between gateway and stage."""
 
 
 def send(server: Server, value: float, **parameters: Any) -> Answer:
