@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, train_demo
+from tests.support.shared import KINDS
 
 PROXIES = ("haproxy", "python")
 
@@ -17,7 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register our marks."""
-    config.addinivalue_line("markers", "proxy(*names): behind which proxies to run; both without it")
+    config.addinivalue_line(
+        "markers", "proxy(*names): the shared servers to run with; those behind both proxies without it"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -37,9 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server with all test graphs; one at a time."""
+    """A running server with the graphs of the tests; one at a time."""
     train_demo()
-    running = Server(request.param, tmp_path_factory.mktemp(request.param))
+    running = KINDS[request.param](tmp_path_factory.mktemp(request.param))
     running.start()
     yield running
     running.stop()

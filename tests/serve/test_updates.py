@@ -19,9 +19,9 @@ once = pytest.mark.proxy("haproxy")
 CLIENTS = 6
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def restored(server: Server) -> Iterator[None]:
-    """The configuration that served before is put back after the test."""
+    """The configuration that served before is put back after the tests whose own fails, one after another."""
     yield
     assert server.deploy(server.config) == "RUNNING"
 
@@ -34,6 +34,7 @@ def cascade_load(server: Server) -> Load:
     return Load([*clients, grpc_client(server.grpc, request)])
 
 
+@once
 def test_a_killed_stage_costs_no_request(server: Server) -> None:
     [(stage, (_, pid))] = server.stages("cascade").items()
     with cascade_load(server) as load:
@@ -43,21 +44,8 @@ def test_a_killed_stage_costs_no_request(server: Server) -> None:
     assert load.failures == []
 
 
-def test_a_rolling_restart_costs_no_request(server: Server) -> None:
-    gateways, stages = server.replicas("millrace", "gateway"), server.stages()
-    with cascade_load(server) as load:
-        assert server.deploy(server.changed(revision="2")) == "RUNNING"
-        load.wait_for_more(100)
-        # Stages of the revision before, if it had its own, are gone soon.
-        server.wait(lambda: len(server.stages()) == len(stages), 60, "no stage is left over")
-        load.wait_for_more(100)
-    assert load.failures == []
-    assert not set(server.replicas("millrace", "gateway")) & set(gateways)
-
-
-@once
-def test_a_changed_node_gets_a_new_stage_and_the_old_one_goes(server: Server, tmp_path: Path) -> None:
-    before = server.stages()
+def test_a_changed_node_gets_a_new_gateway_and_a_new_stage_and_costs_no_request(server: Server, tmp_path: Path) -> None:
+    gateways, before = server.replicas("millrace", "gateway"), server.stages()
     graph = yaml.safe_load((ROOT / GRAPHS / "cascade.yaml").read_text())
     graph["nodes"]["big"]["with"] = {"amount": 100, "name": "other"}
     changed = with_graph(server, graph, tmp_path, without="cascade.yaml")
@@ -67,6 +55,7 @@ def test_a_changed_node_gets_a_new_stage_and_the_old_one_goes(server: Server, tm
         load.wait_for_more(100)
     assert load.failures == []
     after = server.stages()
+    assert not set(server.replicas("millrace", "gateway")) & set(gateways)
     assert {name for name, _ in before.items() ^ after.items() if "cascade" not in name} == set()
     assert {name for name in before if "cascade" in name}.isdisjoint(after)
     assert not any(alive(pid) for name, (_, pid) in before.items() if "cascade" in name)
@@ -93,6 +82,13 @@ def test_a_model_that_wants_a_gpu_where_none_is(server: Server, restored: None, 
     config = with_graph(server, model_graph(ROOT / "models/digits-cnn", gpus=0.25, cpus=0.1), tmp_path)
     assert server.deploy(config) == "DEPLOY_FAILED"
     assert "cuda" in server.failure().lower()
+    assert server.request("/digits", {"image": [[[0] * 8] * 8]}).status == 200
+
+
+@once
+def test_a_router_with_a_path_of_ours_is_a_failed_deployment(server: Server, restored: None) -> None:
+    assert server.deploy(server.changed(routers=["tests.support.routes:shadowed"])) == "DEPLOY_FAILED"
+    assert "has a route for /v2, which is a path of ours" in server.failure()
     assert server.request("/digits", {"image": [[[0] * 8] * 8]}).status == 200
 
 

@@ -1,50 +1,30 @@
 """New versions of models take over while requests flow; broken ones do not; control may die."""
 
-import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.support.load import Load, http_client
+from tests.support.numbers import publish
 from tests.support.server import ROOT, Server, millrace
+from tests.support.shared import NUMBERS
 
-pytestmark = pytest.mark.timeout(600)
-
-GRAPH = {
-    "name": "numbers",
-    "inputs": {"x": "FP32[-1, 2]"},
-    "outputs": {"inside": "inside.y", "outside": "outside.y"},
-}
+# No proxy takes part in what versions do.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.proxy("haproxy")]
 
 
 class Numbers:
-    """A graph with a model in the gateway and one in a process of its own; each adds the number of its version."""
+    """The server's graph `numbers`, and its models."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        for model in ("inside", "outside"):
-            self.publish(model, 1)
-        nodes = {name: {"model": str(folder / name), "inputs": {"x": "x"}} for name in ("inside", "outside")}
-        nodes["outside"]["isolate"] = True  # type: ignore[assignment]
-        path = folder / "numbers.yaml"
-        path.write_text(yaml.safe_dump({**GRAPH, "nodes": nodes}))
-        self.config = server.changed(graphs=[*server.config["applications"][0]["args"]["graphs"], str(path)])
+    def __init__(self, server: Server) -> None:
+        self.server = server
 
     def publish(self, model: str, number: int, **kwargs: object) -> None:
-        """A version, under a temporary name until it is whole."""
-        whole = self.folder / model / str(number)
-        writing = whole.with_name(f"{number}.tmp")
-        writing.mkdir(parents=True)
-        manifest = {"module": "tests.support.nodes:Add", "kwargs": {"amount": float(number), **kwargs}}
-        (writing / "signature.json").write_text(json.dumps(manifest))
-        os.utime(writing / "signature.json")
-        writing.rename(whole)
+        """A version, whole from its first moment."""
+        publish(self.server.folder / NUMBERS, model, number, **kwargs)
 
     def serving(self) -> tuple[int, int]:
         """The versions that answer."""
@@ -80,13 +60,9 @@ class Numbers:
         return http_client(f"{self.server.http}/numbers", {"x": [[0, 0]]}, right)
 
 
-@pytest.fixture(scope="module")
-def numbers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Numbers]:
-    before = server.config
-    numbers = Numbers(server, tmp_path_factory.mktemp("models"))
-    assert server.deploy(numbers.config) == "RUNNING"
-    yield numbers
-    assert server.deploy(before) == "RUNNING"
+@pytest.fixture
+def numbers(server: Server) -> Numbers:
+    return Numbers(server)
 
 
 def test_versions_take_over_under_load_and_no_request_is_lost(numbers: Numbers) -> None:
@@ -103,7 +79,6 @@ def test_versions_take_over_under_load_and_no_request_is_lost(numbers: Numbers) 
     )
 
 
-@pytest.mark.proxy("haproxy")
 def test_a_broken_version_gets_no_request_and_a_killed_control_goes_on(numbers: Numbers) -> None:
     inside, outside = numbers.serving()
     with numbers.load() as load:
@@ -121,7 +96,6 @@ def test_a_broken_version_gets_no_request_and_a_killed_control_goes_on(numbers: 
     assert load.failures == []
 
 
-@pytest.mark.proxy("haproxy")
 def test_operators_roll_back_and_unload_under_load(numbers: Numbers) -> None:
     inside, outside = numbers.serving()
     numbers.publish("inside", inside + 1)
@@ -140,7 +114,6 @@ def test_operators_roll_back_and_unload_under_load(numbers: Numbers) -> None:
     assert load.failures == []
 
 
-@pytest.mark.proxy("haproxy")
 def test_only_operators_with_the_token_are_let_in(numbers: Numbers) -> None:
     code, output = numbers.operate("rollback", "numbers.inside", token="wrong")
     assert code == 1

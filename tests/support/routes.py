@@ -29,9 +29,9 @@ async def failing(client: Annotated[LocalGraph, graph("failing")]) -> None:
 
 
 @router.websocket("/socket")
-async def messages(socket: WebSocket, client: Annotated[LocalGraph, graph("halves")]) -> None:
-    """Answers one message, from two placed nodes."""
+async def messages(socket: WebSocket, client: Annotated[LocalGraph, graph("cascade")]) -> None:
+    """Answers one message, in part from a placed node."""
     await socket.accept()
     outputs = await client.predict_async(**await socket.receive_json())
-    await socket.send_json(outputs["left_pid"].tolist())
+    await socket.send_json(outputs["y"].tolist())
     await socket.close()

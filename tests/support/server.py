@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import yaml
 
+from tests.support.collector import Collector
 from tests.support.http import Answer, request
 from tests.support.ports import free_ports
 from tests.support.processes import alive, children, environment, session
@@ -30,6 +31,18 @@ START_S = 240
 _RUN = "from cli.main import main; main()"
 _LOGICAL = {"CPU": 8, "GPU": 2}
 """What Ray books, whatever the machine has: tests must not wait for CPUs, and GPU fractions need no GPU."""
+_SETTINGS = {
+    "RAY_OVERRIDE_RESOURCES": json.dumps(_LOGICAL),
+    # The test nodes are not installed, and `serve deploy` does not put the working directory on the path.
+    "PYTHONPATH": str(ROOT),
+    # Whoever followed this address would fail: nobody listens there.
+    "RAY_ADDRESS": "127.0.0.1:1",
+    # A replica that cannot start is tried once instead of three times: a test waits for the end of it.
+    "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1",
+    # What is only shown after a while is shown at once: metrics each 10 s, records of the log by the thousand.
+    "RAY_metrics_report_interval_ms": "1000",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+}
 
 
 def millrace(*arguments: str) -> list[str]:
@@ -54,14 +67,16 @@ class Server:
         self.proxy, self.folder = proxy, folder
         http_port, grpc_port = free_ports(2)
         self.http, self.grpc = f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}"
-        self.config = _config(http_port, grpc_port, folder)
+        self.collector = Collector()
+        """Gets the spans of requests whose callers trace."""
+        self.config = _config(http_port, grpc_port, folder, self.collector.url)
         self.log = folder / "log"
+        self._stopped = False
 
     def start(self) -> None:
         """Start and wait until it answers. Raises AssertionError with its log if it ends instead, or takes too long."""
         path = self._write(self.config)
-        # The test nodes are not installed, and `serve deploy` does not put the working directory on the path.
-        env = {**os.environ, "RAY_OVERRIDE_RESOURCES": json.dumps(_LOGICAL), "PYTHONPATH": str(ROOT)}
+        env = {**os.environ, **_SETTINGS}
         with self.log.open("wb") as output:
             command = millrace("run", str(path), "--proxy", self.proxy)
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
@@ -74,8 +89,12 @@ class Server:
         self._ray_folder = Path(environment(self._leader)["RAY_TMPDIR"])
 
     def stop(self) -> None:
-        """Stop as Ctrl-C does. Raises AssertionError if anything that it started is left."""
+        """Stop as Ctrl-C does, unless it is stopped. Raises AssertionError if anything that it started is left."""
+        if self._stopped:
+            return
+        self._stopped = True
         started = session(self._leader)
+        self.collector.close()
         assert self._interrupt() == 0, self.tail()
         assert not [command for pid, command in started.items() if alive(pid)]
         assert not session(self._leader)
@@ -97,6 +116,12 @@ class Server:
     def request(self, path: str, *arguments: Any, **options: Any) -> Answer:
         """One HTTP request, as `tests.support.http.request`."""
         return request(f"{self.http}{path}", *arguments, **options)
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Of our application, to be changed before the start."""
+        args: dict[str, Any] = self.config["applications"][0]["args"]
+        return args
 
     @property
     def ray_address(self) -> str:
@@ -139,12 +164,25 @@ class Server:
         return config
 
     def deploy(self, config: dict[str, Any], timeout_s: float = 120) -> str:
-        """`serve deploy` on the running cluster, wait for the end, return the status: RUNNING or DEPLOY_FAILED."""
-        before = self.applications()["millrace"]["last_deployed_time_s"]
+        """What `serve deploy` asks of the running cluster; wait for the end: RUNNING or DEPLOY_FAILED."""
+        body = json.dumps(config).encode()
+        url, headers = f"{self.dashboard}/api/serve/applications/", {"content-type": "application/json"}
+        return self._deployed(lambda: urlopen(Request(url, body, headers, method="PUT"), timeout=60), config, timeout_s)
+
+    def deploy_by_command(self, config: dict[str, Any], timeout_s: float = 120) -> str:
+        """As `deploy`, by `serve deploy` itself, which takes seconds to start."""
         command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(self._write(config)), "-a", self.dashboard]
         env = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-        done = subprocess.run(command, cwd=ROOT, env=env, timeout=100, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+
+        def run() -> None:
+            done = subprocess.run(command, cwd=ROOT, env=env, timeout=100, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        return self._deployed(run, config, timeout_s)
+
+    def _deployed(self, deploy: Callable[[], object], config: dict[str, Any], timeout_s: float) -> str:
+        before = self.applications()["millrace"]["last_deployed_time_s"]
+        deploy()
 
         def ended() -> str | None:
             state = self.applications()["millrace"]
@@ -178,7 +216,7 @@ def _replicas(application: dict[str, Any], deployment: str) -> dict[str, int]:
     return {replica["replica_id"]: replica["pid"] for replica in replicas if replica["state"] == "RUNNING"}
 
 
-def _config(http_port: int, grpc_port: int, folder: Path) -> dict[str, Any]:
+def _config(http_port: int, grpc_port: int, folder: Path, collector: str) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"], config["grpc_options"]["port"] = http_port, grpc_port
     [application] = config["applications"]
@@ -190,5 +228,6 @@ def _config(http_port: int, grpc_port: int, folder: Path) -> dict[str, Any]:
         "max_request_bytes": MAX_REQUEST_BYTES,
         "client_limit": {"in_flight": IN_FLIGHT},
         "state_url": f"sqlite:///{folder}/state.sqlite",
+        "tracing": {"exporter": "otlp", "endpoint": collector, "sample": 0},
     }
     return config
