@@ -8,18 +8,31 @@ STAMP := $(VENV)/.installed
 CLIENTS := $(VENV)-clients
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup clients lint format lock clean
+.PHONY: help run demo test unit unit-models unit-others setup clients lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: setup ## train the demo's models if they are missing, then serve them (Ctrl-C stops)
-	@$(BIN)/python -m examples.digits.train
+run: demo ## train the demo's models if they are missing, then serve them (Ctrl-C stops)
 	@exec $(BIN)/millrace run serve_config.yaml
 
-test: lint clients ## format, lint, types, import layers, then every test
-	$(BIN)/python -m pytest -q tests/unit
+demo: setup
+	@$(BIN)/python -m examples.digits.train
+
+# Two at a time up to the tests with servers, which start more processes than there are cores.
+test: setup ## format, lint, types, import layers, then every test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit lint clients
 	$(BIN)/python -m pytest --ignore=tests/unit
+
+unit: unit-models unit-others ## the tests without Ray; two at a time with --jobs=2
+
+# As long as all the others, which are whatever is not named here.
+MODELS_TESTS := tests/unit/servables tests/unit/graphs
+unit-models: demo
+	$(BIN)/python -m pytest -q $(MODELS_TESTS)
+
+unit-others: demo
+	$(BIN)/python -m pytest -q tests/unit $(MODELS_TESTS:%=--ignore=%)
 
 lint: setup ## format check, lint, types and import layers, without the tests
 	$(BIN)/ruff format --check .
