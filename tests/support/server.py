@@ -26,8 +26,8 @@ ROUTERS = ["examples.digits.routes:router", "tests.support.routes:router"]
 MAX_REQUEST_BYTES = 1 << 20
 IN_FLIGHT = 80
 """Requests that one address may have in flight: more than any test has, but that of this limit."""
-START_S = 240
-"""Longest start: half a dozen processes that import torch on two busy cores."""
+START_S = 300
+"""Longest start: two dozen processes on two busy cores."""
 _RUN = "from cli.main import main; main()"
 _LOGICAL = {"CPU": 8, "GPU": 2}
 """What Ray books, whatever the machine has: tests must not wait for CPUs, and GPU fractions need no GPU."""
@@ -138,9 +138,9 @@ class Server:
         return found[1] if found[1].startswith("http") else f"http://{found[1]}"
 
     def metrics(self) -> str:
-        """What Prometheus would scrape from Ray's agents."""
+        """What Prometheus would scrape from Ray's agents now; they start after the server answers."""
         [targets] = json.loads((self._ray_folder / "ray/prom_metrics_service_discovery.json").read_text())
-        return "".join(urlopen(f"http://{target}/metrics", timeout=20).read().decode() for target in targets["targets"])
+        return "".join(map(_scrape, targets["targets"]))
 
     def applications(self) -> dict[str, Any]:
         """Serve's applications, as its REST API tells."""
@@ -208,6 +208,13 @@ class Server:
         path = self.folder / "serve_config.yaml"
         path.write_text(yaml.safe_dump(config))
         return path
+
+
+def _scrape(target: str) -> str:
+    try:
+        return str(urlopen(f"http://{target}/metrics", timeout=20).read().decode())
+    except OSError:  # nobody listens yet: whoever waits for a metric asks again
+        return ""
 
 
 def _replicas(application: dict[str, Any], deployment: str) -> dict[str, int]:
