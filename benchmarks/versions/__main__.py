@@ -34,9 +34,9 @@ def main(
     The last outcome behind a proxy that is not asked for stays on the page. Ends with 1 if an aim is missed. Run it on
     a machine that does nothing else.
     """
-    amount = Amount(60, {INLINE: 20, NETWORK: 10, PLACED: 6}, {INLINE: swaps, PLACED: placed})
+    amount = Amount(60, {INLINE: 20, NETWORK: 10, PLACED: 6}, 60, {INLINE: swaps, PLACED: placed})
     if quick:
-        amount = Amount(10, {INLINE: 4, NETWORK: 2, PLACED: 2}, {INLINE: 8, PLACED: 3})
+        amount = Amount(10, {INLINE: 4, NETWORK: 2, PLACED: 2}, 10, {INLINE: 8, PLACED: 3})
     outcomes = [_one(each, amount) for each in proxy.split(",")]
     out.print(escape(render(outcomes)))
     if not quick:

@@ -10,7 +10,12 @@ import numpy as np
 from servables.push import push_model
 
 INLINE, NETWORK, PLACED = "inline", "network", "placed"
-WIDTH = {INLINE: 1, NETWORK: 512, PLACED: 1}
+SWAPPED = (INLINE, NETWORK, PLACED)
+"""Those whose versions are published one after the other."""
+ALIASED = "aliased"
+"""Of the two versions of this one an alias in a registry says which has the traffic."""
+ALIAS = "champion"
+WIDTH = {INLINE: 1, NETWORK: 512, PLACED: 1, ALIASED: 1}
 """Model → numbers in a row."""
 
 
@@ -27,10 +32,19 @@ class Numbered:
         return {"y": x + self._number}
 
 
+def write_numbered(folder: Path, number: int, broken: bool = False) -> None:
+    """The files of a version of `Numbered`; a broken one raises when it is loaded."""
+    kwargs = {"number": number} | ({"nonsense": True} if broken else {})
+    manifest = {"module": f"{__name__}:{Numbered.__name__}", "kwargs": kwargs}
+    (folder / "signature.json").write_text(json.dumps(manifest))
+
+
 def graph(model: str, root: Path) -> dict[str, Any]:
     """A graph of this name with the one model."""
     name = "input" if model == NETWORK else "x"
-    node = {"model": str(root / model), "inputs": {name: "x"}, "isolate": model == PLACED}
+    node: dict[str, Any] = {"model": str(root / model), "inputs": {name: "x"}, "isolate": model == PLACED}
+    if model == ALIASED:  # both versions stay loaded
+        node |= {"model": f"mlflow:{ALIASED}", "versions": {"alias": ALIAS, "keep": 1}}
     shape = f"FP32[-1, {WIDTH[model]}]"
     return {"name": model, "inputs": {"x": shape}, "nodes": {"model": node}, "outputs": {"y": "model.y"}}
 
@@ -53,9 +67,7 @@ class Publisher:
             if model == NETWORK:
                 self._write_network(folder, number)
             else:
-                kwargs = {"number": number} | ({"nonsense": True} if broken else {})
-                manifest = {"module": f"{__name__}:{Numbered.__name__}", "kwargs": kwargs}
-                (folder / "signature.json").write_text(json.dumps(manifest))
+                write_numbered(folder, number, broken)
             pushed = push_model(folder, model, self._root, number, options=None)
         return pushed.version.path.stat().st_ctime  # of its change of name; what a push does after that takes time
 

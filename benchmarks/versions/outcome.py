@@ -11,6 +11,7 @@ from benchmarks.versions.judge import Split, Tail, Unwanted
 CALM = "calm"
 ALONE = "swaps of "
 """Beginning of the name of a part in which one model is swapped, and nothing else goes on."""
+FLIPS = "an alias flips each second"
 SWAPS = "all swapped, control killed"
 EVERY = "all"
 """In place of a stream's name: every stream."""
@@ -24,7 +25,7 @@ class Part:
     began: float
     ended: float
     swaps: dict[str, int]
-    """Model → new versions that took over."""
+    """Model → new versions that took over; of the one behind an alias, how often the traffic followed it."""
     broken: int
     """Versions that were published and could not be loaded."""
     kills: int

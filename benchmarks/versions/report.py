@@ -15,6 +15,7 @@ _MODELS = {
     "inline": "a Python class in the gateway",
     "network": "a .pt2 perceptron of 25 MB in the gateway",
     "placed": "a Python class in a process of its own",
+    "aliased": "a Python class in the gateway, from an MLflow registry by an alias",
 }
 
 
@@ -99,6 +100,7 @@ def _tails(parts: Sequence[Judged]) -> str:
     rows = [
         [f"{model}: {what}", *(" / ".join(_figures(judged.tails[model])) for judged in parts)]
         for model, what in _MODELS.items()
+        if model in parts[0].tails  # an outcome that was kept may be from before there was this model
     ]
     return table(["model", *(judged.part.name for judged in parts)], rows)
 

@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from benchmarks.isolation.live.server import serving
 from benchmarks.versions.generator import Generator
 from benchmarks.versions.kills import Kills
-from benchmarks.versions.models import WIDTH, Publisher, graph
-from benchmarks.versions.outcome import ALONE, CALM, SWAPS, Part
+from benchmarks.versions.models import ALIASED, SWAPPED, WIDTH, Publisher, graph
+from benchmarks.versions.outcome import ALONE, CALM, FLIPS, SWAPS, Part
 from benchmarks.versions.records import Records
+from benchmarks.versions.registry import NUMBERS, Registry
 from rollouts.life import Phase
 from rollouts.store import StateStore, Transition
 
@@ -35,6 +36,8 @@ class Amount:
     calm_s: float
     alone: dict[str, int]
     """Model → swaps while nothing else goes on."""
+    flips: int
+    """How often the alias changes, once a second."""
     swaps: dict[str, int]
     """Model → swaps, of all models at the same time, while control is killed."""
 
@@ -62,8 +65,9 @@ def run(proxy: str, amount: Amount, say: Say) -> Seen:
     with TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         publisher = Publisher(folder)
-        for model in WIDTH:
+        for model in SWAPPED:
             publisher.publish(model, 1)
+        registry = Registry(folder)
         say(f"{proxy}: starting a server …")
         server = stack.enter_context(serving([graph(model, folder) for model in WIDTH], proxy))
         store = StateStore(server.state_url)
@@ -72,7 +76,7 @@ def run(proxy: str, amount: Amount, say: Say) -> Seen:
         stack.callback(generator.kill)
         say(f"{proxy}: {generator.capacity:.0f} requests/s at most")
         try:
-            swaps = _Swaps(publisher, generator, store, say)
+            swaps = _Swaps(publisher, registry, generator, store, say)
             kills = swaps.all(amount, server.pid)
             histories = {model: store.history(servable(model), _ALL)[::-1] for model in WIDTH}
         except RuntimeError as error:
@@ -86,10 +90,14 @@ def servable(model: str) -> str:
 
 
 class _Swaps:
-    def __init__(self, publisher: Publisher, generator: Generator, store: StateStore, say: Say) -> None:
+    def __init__(
+        self, publisher: Publisher, registry: Registry, generator: Generator, store: StateStore, say: Say
+    ) -> None:
         self.parts: list[Part] = []
         self.published: dict[str, dict[int, float]] = {model: {1: 0.0} for model in WIDTH}
-        self._publisher, self._generator, self._store, self._say = publisher, generator, store, say
+        self.published[ALIASED] = dict.fromkeys(NUMBERS, 0.0)
+        self._publisher, self._registry, self._generator = publisher, registry, generator
+        self._store, self._say = store, say
         self._last = dict.fromkeys(WIDTH, 1)
         self._kills: list[float] = []
 
@@ -100,7 +108,11 @@ class _Swaps:
         for model, count in amount.alone.items():
             with self._part(ALONE + model):
                 self._swap(model, count, broken=False)
-        with self._part(SWAPS), Kills(server, KILL_EVERY_S) as kills, ThreadPoolExecutor(len(WIDTH)) as pool:
+        self._registry.point_to(NUMBERS[-1])  # so that it has been loaded, and flips are nothing but flips
+        self._generator.wait(ALIASED, NUMBERS[-1])
+        with self._part(FLIPS):
+            self._flip(amount.flips)
+        with self._part(SWAPS), Kills(server, KILL_EVERY_S) as kills, ThreadPoolExecutor(len(SWAPPED)) as pool:
             self._kills = kills.at
             for done in [pool.submit(self._swap, model, count, True) for model, count in amount.swaps.items()]:
                 done.result()
@@ -114,7 +126,20 @@ class _Swaps:
         new = [(m, number) for m in WIDTH for number in range(before[m] + 1, self._last[m] + 1)]
         working = {m: sum(model == m and number in self.published[m] for model, number in new) for m in WIDTH}
         broken = len(new) - sum(working.values())
+        working[ALIASED] = self._followed(began)
         self.parts.append(Part(name, began, time.time(), working, broken, len(self._kills), os.getloadavg()[0]))
+
+    def _flip(self, count: int) -> None:
+        """Have the alias name one version and then the other, each second, whatever control has made of it."""
+        began = time.monotonic()
+        for flip in range(count):
+            self._registry.point_to(NUMBERS[flip % len(NUMBERS)])
+            time.sleep(max(0.0, began + flip + 1 - time.monotonic()))
+
+    def _followed(self, since: float) -> int:
+        """How often the traffic went to the other version that the alias names."""
+        history = self._store.history(servable(ALIASED), _ALL)
+        return sum(change.after is Phase.ROUTED and change.at >= since for change in history)
 
     def _swap(self, model: str, count: int, broken: bool) -> None:
         """Publish one version after another, each when the one before has answered, or has failed."""

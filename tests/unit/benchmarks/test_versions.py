@@ -12,7 +12,7 @@ import pytest
 from benchmarks.versions.ask import Http, Lost
 from benchmarks.versions.judge import SPLIT, Unwanted, gone, split, steps_of, tail, unknown, unwanted
 from benchmarks.versions.load import Load
-from benchmarks.versions.models import INLINE, NETWORK, PLACED, Numbered, Publisher, graph
+from benchmarks.versions.models import ALIASED, INLINE, NETWORK, PLACED, WIDTH, Numbered, Publisher, graph
 from benchmarks.versions.outcome import ALONE, CALM, SWAPS, Outcome, Part, keep, kept
 from benchmarks.versions.plot import draw
 from benchmarks.versions.records import NONE, RECORD, Records, load_records
@@ -26,7 +26,7 @@ from rollouts.store import Transition
 from servables.base import LoadOptions
 from servables.load import load_servable
 
-STREAMS = [(model, protocol) for model in (INLINE, NETWORK, PLACED) for protocol in ("HTTP", "gRPC")]
+STREAMS = [(model, protocol) for model in WIDTH for protocol in ("HTTP", "gRPC")]
 UP = (Phase.DISCOVERED, Phase.FETCHED, Phase.VERIFIED, Phase.LOADED, Phase.WARMED_UP, Phase.READY, Phase.ROUTED)
 
 
@@ -110,8 +110,8 @@ def outcome(*requests: tuple[float, int]) -> Outcome:
         Part(SWAPS, 20, 30, {INLINE: 1, NETWORK: 0, PLACED: 0}, 1, 1, 1.5),
     ]
     old = changes(1, (17, Phase.DRAINING), (18, Phase.UNLOADING), before=Phase.ROUTED)
-    history = {INLINE: [*up(2, 10), *old, *up(3, 20)], NETWORK: [], PLACED: []}
-    published = {INLINE: {1: 0.0, 2: 10.0, 3: 20.0}, NETWORK: {1: 0.0}, PLACED: {1: 0.0}}
+    history = {INLINE: [*up(2, 10), *old, *up(3, 20)], NETWORK: [], PLACED: [], ALIASED: []}
+    published = {INLINE: {1: 0.0, 2: 10.0, 3: 20.0}, **{model: {1: 0.0} for model in (NETWORK, PLACED, ALIASED)}}
     seen = Seen(300, records(*requests), parts, published, history, [25.0])
     return summarise("haproxy", {"cores": "2"}, seen)
 
@@ -152,6 +152,17 @@ def test_an_outcome_is_kept(tmp_path: Path) -> None:
     good = outcome(*CALM_ONES, (16.5, 2), (26.5, 3))
     keep(good, tmp_path / "haproxy.json")
     assert render([kept(tmp_path / "haproxy.json")]) == render([good])
+    for judged in good.parts:
+        del judged.tails[ALIASED]  # as of an outcome from before there was that model
+    assert "aliased" not in render([good])
+
+
+def test_an_alias_that_goes_to_and_fro_makes_each_version_unwanted_in_turn() -> None:
+    steps = ((10, Phase.DRAINING), (11, Phase.READY), (12, Phase.ROUTED), (14, Phase.DRAINING), (15, Phase.READY))
+    history = [*up(1, 0), *changes(1, *steps, before=Phase.ROUTED)]
+    aliased = STREAMS.index((ALIASED, "HTTP"))
+    found = unwanted(records((10.5, 1), (11.5, 1), (13, 1), (16, 1), stream=aliased), ALIASED, history)
+    assert [round(each.after_s, 3) for each in found] == [0.5, 1.0]
 
 
 def test_a_published_version_answers_with_its_number_and_a_broken_one_does_not_load(tmp_path: Path) -> None:
@@ -165,11 +176,7 @@ def test_a_published_version_answers_with_its_number_and_a_broken_one_does_not_l
 
 
 def test_the_graphs_are_graphs(tmp_path: Path) -> None:
-    assert {GraphConfig.model_validate(graph(model, tmp_path)).name for model, _ in STREAMS} == {
-        INLINE,
-        NETWORK,
-        PLACED,
-    }
+    assert {GraphConfig.model_validate(graph(model, tmp_path)).name for model in WIDTH} == set(WIDTH)
     assert Numbered(2)(np.zeros((1, 1), np.float32))["y"].dtype == np.float32
 
 
