@@ -157,7 +157,9 @@ def _levels(type: pa.DataType) -> tuple[pa.DataType, tuple[int, ...]]:
     if isinstance(type, pa.BaseExtensionType):
         shape = getattr(type, "shape", None)
         inner = type.storage_type
-        return (_plain(leaf(inner)), tuple(shape)) if shape is not None else _levels(inner)
+        if shape is None:
+            return _levels(inner)
+        return _plain(leaf(inner)), tuple(shape[axis] for axis in _order(type, len(shape)))
     sizes = []
     while (inner := getattr(type, "value_type", None)) is not None and _is_list(type):
         sizes.append(type.list_size if arrow_types.is_fixed_size_list(type) else -1)
@@ -198,34 +200,29 @@ def _may_become(type: pa.DataType, datatype: Datatype) -> bool:
 def _storage(column: pa.ChunkedArray) -> pa.Array:
     """One array of lists and plain values: without dictionaries and extension types."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even one
-    shape = ()
-    if isinstance(array.type, pa.BaseExtensionType):
-        shape = tuple(getattr(array.type, "shape", ()))
-        order = getattr(array.type, "permutation", None)
-        if order is not None and list(order) != sorted(order):
-            return _permuted(array)
-        array = array.storage
-    if arrow_types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    return _nested(array, shape) if len(shape) > 1 else array
+    if not isinstance(array.type, pa.BaseExtensionType):
+        return array.dictionary_decode() if arrow_types.is_dictionary(array.type) else array
+    shape = tuple(getattr(array.type, "shape", ()))
+    return _nested(array.storage, shape, _order(array.type, len(shape))) if shape else array.storage
 
 
-def _permuted(array: Any) -> pa.Array:
-    """A fixed-shape tensor whose dimensions lie in another order in memory."""
-    values = np.ascontiguousarray(array.to_numpy_ndarray())
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), prod(values.shape[1:]), mask=array.is_null())
-    return _nested(flat, values.shape[1:])
+def _order(type: Any, rank: int) -> tuple[int, ...]:
+    """Which dimension in memory each dimension of a fixed-shape tensor is."""
+    return tuple(getattr(type, "permutation", None) or range(rank))
 
 
-def _nested(flat: pa.Array, shape: Sequence[int]) -> pa.Array:
-    """Lists of all elements of a row as lists in lists."""
+def _nested(flat: pa.Array, shape: Sequence[int], order: Sequence[int]) -> pa.Array:
+    """Lists of all elements of a row, as they lie in memory, as lists in lists."""
+    count, size = len(flat), prod(shape)
     if not arrow_types.is_fixed_size_list(flat.type):
-        flat = flat.cast(pa.list_(flat.type.value_type, prod(shape)))
-    begin = flat.offset * flat.type.list_size
-    values = flat.values.slice(begin, len(flat) * flat.type.list_size)
-    for size in reversed(shape[1:]):
-        values = pa.FixedSizeListArray.from_arrays(values, size)
-    return pa.FixedSizeListArray.from_arrays(values, shape[0], mask=flat.is_null())
+        flat = flat.cast(pa.list_(flat.type.value_type, size))
+    values = flat.values.slice(flat.offset * size, count * size)
+    if list(order) != sorted(order):
+        places = np.arange(count * size).reshape(count, *shape).transpose(0, *(axis + 1 for axis in order))
+        values = values.take(pa.array(places.reshape(-1)))
+    for axis in reversed(order[1:]):
+        values = pa.FixedSizeListArray.from_arrays(values, shape[axis])
+    return pa.FixedSizeListArray.from_arrays(values, shape[order[0]], mask=flat.is_null())
 
 
 def _picked(array: pa.Array, good: np.ndarray, bad: Mapping[int, str]) -> pa.Array:

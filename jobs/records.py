@@ -3,13 +3,17 @@
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import numpy as np
+
 from configs.errors import ConfigError
 
 BLOCK = 4 << 20
 """Bytes that are read at a time."""
-LONGEST = 64 << 20
+LONGEST = 32 << 20
 """Bytes that a record may have; a longer one is bad."""
 
+_NEAR = 64
+"""Lines that are looked at from the end of a block before all of it is."""
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 
@@ -26,11 +30,16 @@ def quoted_end(block: bytes) -> int:
     """Where the last line ends that does not end within quotes, if the block does not begin within them."""
     end = line_end(block)
     quotes = block.count(b'"', 0, end)
-    while end and quotes % 2:
+    for _ in range(_NEAR):
+        if not end or quotes % 2 == 0:
+            return end
         before = block.rfind(b"\n", 0, end - 1) + 1
         quotes -= block.count(b'"', before, end)
         end = before
-    return end
+    signs = np.frombuffer(block, np.uint8, end)
+    within = np.logical_xor.accumulate(signs == ord('"'))
+    ends = np.flatnonzero((signs == ord("\n")) & ~within)
+    return int(ends[-1]) + 1 if len(ends) else 0
 
 
 def records(

@@ -118,6 +118,15 @@ def test_rows_that_do_not_fit(
     assert none == {}
 
 
+def test_tensors_whose_dimensions_lie_in_another_order() -> None:
+    storage = pa.array([[1, 2, 3, 4, 5, 6], None, [7, 8, 9, 10, 11, 12]], pa.list_(pa.float32(), 6))
+    tensors = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), (2, 3), permutation=[1, 0]), storage)
+    array, good, bad = one(tensors, "FP32[-1, 3, 2]")
+    assert array.tolist() == [[[1, 4], [2, 5], [3, 6]], [[7, 10], [8, 11], [9, 12]]]
+    assert (good, list(bad)) == ([0, 2], [1])
+    assert one(tensors.slice(2), "FP32[-1, 3, 2]")[0].tolist() == array[1:].tolist()
+
+
 def test_several_inputs_keep_the_same_rows() -> None:
     inputs = {"a": spec("INT8[-1]"), "b": spec("FP32[-1, 2]"), "k": spec("INT64[1]")}
     table = pa.table({"A": [1, 300, 3, 4], "b": [[1, 2], [3, 4], [5], [7, 8]], "other": ["x"] * 4})

@@ -150,6 +150,14 @@ def test_a_quote_that_is_never_closed(load: Callable[..., Piece], rest: bytes) -
     assert list(piece.bad) == [1]
 
 
+def test_a_cell_of_many_lines(load: Callable[..., Piece], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "BLOCK", 300)
+    monkeypatch.setattr(records, "LONGEST", 1000)
+    cell = "\n" * 250
+    piece = load("x.csv", f'k,x\na,1\nb,"{cell}"\nc,3\n'.encode())
+    assert piece.table["x"].to_pylist() == ["1", cell, "3"]
+
+
 def test_a_quote_within_a_cell(load: Callable[..., Piece]) -> None:
     piece = load("x.csv", b'k,x\na,5" disk\nb,2\n' + b"c,3\n" * 100)
     assert piece.table["x"].to_pylist() == ['5" disk', "2"] + ["3"] * 100
