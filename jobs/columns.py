@@ -13,7 +13,7 @@ from configs.problems import nearest
 from configs.tensors import Datatype, Rows, TensorSpec
 from deployments.protocols.nested import to_array
 from deployments.protocols.request import check_rows, shown
-from jobs.values import leaf
+from jobs.layouts import is_list, levels, may_become, storage
 
 _NEVER = "a column of {type} can never become {spec}"
 
@@ -80,7 +80,7 @@ def to_rows(
     Where an input has dimensions of any size, rows of one size go together: of several sizes the most frequent are
     taken, and the others are bad; `same_shapes` divides the table before.
     """
-    arrays = {name: _storage(table[columns.get(name, name)]) for name, spec in inputs.items() if not spec.is_shared}
+    arrays = {name: storage(table[columns.get(name, name)]) for name, spec in inputs.items() if not spec.is_shared}
     try:
         quick = {name: _array(array, inputs[name]) for name, array in arrays.items()}
     except _Misfit:
@@ -91,7 +91,7 @@ def to_rows(
 def same_shapes(table: pa.Table, inputs: Mapping[str, TensorSpec], columns: Mapping[str, str]) -> list[np.ndarray]:
     """Indices of rows that `to_rows` can put together: one array unless lists have several lengths; none is missing."""
     specs = {name: spec for name, spec in inputs.items() if not spec.is_shared}
-    return _groups([_storage(table[columns.get(name, name)]) for name in specs], list(specs.values()), table.num_rows)
+    return _groups([storage(table[columns.get(name, name)]) for name in specs], list(specs.values()), table.num_rows)
 
 
 def _slowly(
@@ -130,7 +130,7 @@ _WIDE = {"b": pa.bool_(), "i": pa.int64(), "u": pa.uint64()}
 
 def _never(type: pa.DataType, spec: TensorSpec) -> str | None:
     """Why no value of a column of this type can fit, and the remedy."""
-    type, sizes = _levels(type)
+    type, sizes = levels(type)
     rank = len(spec.shape) - 1
     flat = prod(spec.shape[1:]) if -1 not in spec.shape[1:] else None
     if len(sizes) != rank and not (flat is not None and (len(sizes) == 1 or (not sizes and flat == 1))):
@@ -142,7 +142,7 @@ def _never(type: pa.DataType, spec: TensorSpec) -> str | None:
         -1 not in pair and pair[0] != pair[1] for pair in zip(sizes, spec.shape[1:], strict=True)
     ):
         return f"a row of shape {list(sizes)} can never become {spec}"
-    if not _may_become(type, spec.datatype):
+    if not may_become(type, spec.datatype):
         remedy = "turn its values into numbers first" if spec.datatype is not Datatype.BYTES else "write it as text"
         return _NEVER.format(type=type, spec=spec) + f"; {remedy}, or name another column"
     return None
@@ -150,79 +150,6 @@ def _never(type: pa.DataType, spec: TensorSpec) -> str | None:
 
 def _depth(rank: int) -> str:
     return ("one value a row", "a list a row")[rank] if rank < 2 else f"lists in lists ({rank} deep) a row"
-
-
-def _levels(type: pa.DataType) -> tuple[pa.DataType, tuple[int, ...]]:
-    """The type of the elements, and the size of each level of lists; -1 where rows may differ."""
-    if isinstance(type, pa.BaseExtensionType):
-        shape = getattr(type, "shape", None)
-        inner = type.storage_type
-        if shape is None:
-            return _levels(inner)
-        return _plain(leaf(inner)), tuple(shape[axis] for axis in _order(type, len(shape)))
-    sizes = []
-    while (inner := getattr(type, "value_type", None)) is not None and _is_list(type):
-        sizes.append(type.list_size if arrow_types.is_fixed_size_list(type) else -1)
-        type = inner
-    return _plain(type), tuple(sizes)
-
-
-def _plain(type: pa.DataType) -> pa.DataType:
-    return type.value_type if arrow_types.is_dictionary(type) else type
-
-
-def _is_list(type: pa.DataType) -> bool:
-    return bool(arrow_types.is_list(type) or arrow_types.is_large_list(type) or arrow_types.is_fixed_size_list(type))
-
-
-def _is_text(type: pa.DataType) -> bool:
-    return any(test(type) for test in _TEXTS)
-
-
-_TEXTS = (
-    arrow_types.is_string,
-    arrow_types.is_large_string,
-    arrow_types.is_binary,
-    arrow_types.is_large_binary,
-    arrow_types.is_fixed_size_binary,
-    lambda type: type in (pa.string_view(), pa.binary_view()),
-)
-
-
-def _may_become(type: pa.DataType, datatype: Datatype) -> bool:
-    if datatype is Datatype.BYTES:
-        return _is_text(type)
-    if datatype is Datatype.BOOL:
-        return bool(arrow_types.is_boolean(type) or arrow_types.is_integer(type))
-    return bool(arrow_types.is_integer(type) or arrow_types.is_floating(type) or arrow_types.is_decimal(type))
-
-
-def _storage(column: pa.ChunkedArray) -> pa.Array:
-    """One array of lists and plain values: without dictionaries and extension types."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even one
-    if not isinstance(array.type, pa.BaseExtensionType):
-        return array.dictionary_decode() if arrow_types.is_dictionary(array.type) else array
-    shape = tuple(getattr(array.type, "shape", ()))
-    return _nested(array.storage, shape, _order(array.type, len(shape))) if shape else array.storage
-
-
-def _order(type: Any, rank: int) -> tuple[int, ...]:
-    """Which dimension in memory each dimension of a fixed-shape tensor is."""
-    return tuple(getattr(type, "permutation", None) or range(rank))
-
-
-def _nested(flat: pa.Array, shape: Sequence[int], order: Sequence[int]) -> pa.Array:
-    """Lists of all elements of a row, as they lie in memory, as lists in lists."""
-    count, size = len(flat), prod(shape)
-    if not arrow_types.is_fixed_size_list(flat.type):
-        flat = flat.cast(pa.list_(flat.type.value_type, size))
-    values = flat.values.slice(flat.offset * size, count * size)
-    if list(order) != sorted(order):
-        places = np.arange(count * size).reshape(count, *shape).transpose(0, *(axis + 1 for axis in order))
-        values = values.take(pa.array(places.reshape(-1)))
-    for axis in reversed(order[1:]):
-        values = pa.FixedSizeListArray.from_arrays(values, shape[axis])
-    return pa.FixedSizeListArray.from_arrays(values, shape[order[0]], mask=flat.is_null())
 
 
 def _picked(array: pa.Array, good: np.ndarray, bad: Mapping[int, str]) -> pa.Array:
@@ -255,7 +182,7 @@ def _array(array: pa.Array, spec: TensorSpec, alone: bool = False) -> np.ndarray
     while True:
         if values.null_count:
             raise _Misfit("the value is null" if not sizes else "a list holds a null")
-        if not _is_list(values.type):
+        if not is_list(values.type):
             break
         lengths = _lengths(values)
         size = int(lengths[0]) if len(lengths) else 0
@@ -308,7 +235,7 @@ def _check_sizes(sizes: Sequence[int], spec: TensorSpec) -> None:
 
 def _elements(values: pa.Array, spec: TensorSpec) -> np.ndarray:
     """The elements, flat, in the input's dtype and within its limits."""
-    if not _may_become(values.type, spec.datatype):
+    if not may_become(values.type, spec.datatype):
         raise _Misfit(f"{values.type} is not {spec.datatype}")
     if spec.datatype is Datatype.BYTES:
         return _bytes(values)
@@ -396,7 +323,7 @@ def _groups(arrays: Sequence[pa.Array], specs: Sequence[TensorSpec], count: int 
 
 def _sizes(array: pa.Array) -> np.ndarray:
     """Size of each row in each level of lists, [rows, levels]; of deeper levels that of the row's first list."""
-    if not _is_list(array.type):
+    if not is_list(array.type):
         return np.zeros((len(array), 0), np.int64)
     outer = np.where(array.is_valid().to_numpy(zero_copy_only=False), _lengths(array), 0)
     inner = _sizes(array.flatten())
