@@ -121,8 +121,8 @@ def _grpc_aio(folder: Path, ports: Ports) -> list[str]:
     return [sys.executable, "-m", "benchmarks.online.servers.grpc_app", str(ports.grpc)]
 
 
-def _serve(applications: list[dict[str, Any]], servicer: str | None = None) -> Callable[[Path, Ports], list[str]]:
-    """With a function that registers the gRPC service, Serve opens a port for it."""
+def serve_run(applications: list[dict[str, Any]], servicer: str | None = None) -> Callable[[Path, Ports], list[str]]:
+    """A `Kind`'s command. With a function that registers the gRPC service, Serve opens a port for it."""
 
     def command(folder: Path, ports: Ports) -> list[str]:
         config = folder / "serve.yaml"
@@ -140,13 +140,14 @@ def _serve(applications: list[dict[str, Any]], servicer: str | None = None) -> C
     return command
 
 
-def _fast(folder: Path) -> dict[str, str]:
+def fast(folder: Path) -> dict[str, str]:
+    """A `Kind`'s environment: Serve as Millrace sets it, behind HAProxy."""
     return serve_environment(haproxy=True, ports=free_ports(), folder=folder)
 
 
 def _default(folder: Path) -> dict[str, str]:
     """Serve as it comes. What concerns Ray alone stays: the folder, and replicas that are not put behind wrk."""
-    return {name: value for name, value in _fast(folder).items() if not name.startswith("RAY_SERVE_")}
+    return {name: value for name, value in fast(folder).items() if not name.startswith("RAY_SERVE_")}
 
 
 _RAY_APPLICATIONS = [
@@ -168,12 +169,12 @@ _OWN, _V2, _GRPC = Protocol.OWN, Protocol.V2, Protocol.GRPC
 
 KINDS = {
     "fastapi": Kind("FastAPI + uvicorn", _uvicorn, lambda folder: {}, frozenset([_OWN, _V2])),
-    "ray": Kind("Ray Serve, default", _serve(_RAY_APPLICATIONS), _default),
-    "ray-fast": Kind("Ray Serve, throughput + HAProxy", _serve(_RAY_APPLICATIONS), _fast),
+    "ray": Kind("Ray Serve, default", serve_run(_RAY_APPLICATIONS), _default),
+    "ray-fast": Kind("Ray Serve, throughput + HAProxy", serve_run(_RAY_APPLICATIONS), fast),
     "grpc-aio": Kind("grpc.aio", _grpc_aio, lambda folder: {}, frozenset([_GRPC])),
     "ray-grpc": Kind(
-        "Ray Serve gRPC, throughput + HAProxy", _serve([_RAY_GRPC], _RAY_SERVICER), _fast, frozenset([_GRPC])
+        "Ray Serve gRPC, throughput + HAProxy", serve_run([_RAY_GRPC], _RAY_SERVICER), fast, frozenset([_GRPC])
     ),
-    "millrace": Kind("Millrace", _serve([_MILLRACE], _MILLRACE_SERVICER), _fast, frozenset(Protocol), millrace=True),
+    "millrace": Kind("Millrace", serve_run([_MILLRACE], _MILLRACE_SERVICER), fast, frozenset(Protocol), millrace=True),
 }
 """The servers by name, in the order in which a round runs them."""

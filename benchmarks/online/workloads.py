@@ -58,6 +58,8 @@ class Workload(NamedTuple):
     binary: bool
     """The tensor travels as bytes: over HTTP to Millrace in the v2 protocol, to the peers as the whole body."""
     client: Client = Client.WRK
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further ones, where the body is JSON."""
 
     def connections(self, counts: Iterable[int]) -> list[int]:
         """Those of these numbers of requests in flight that the client can; in place of larger ones its most."""
@@ -77,7 +79,7 @@ class Workload(NamedTuple):
         path = f"/{self.graph}" if millrace else f"/{self.name}"
         if not self.binary:
             body = json.dumps({"x": self.x.tolist()}, separators=(",", ":")).encode()
-            return Post(path, body, {"Content-Type": "application/json"})
+            return Post(path, body, {"Content-Type": "application/json", **dict(self.headers)})
         return Post(path, self.x.tobytes(), {"Content-Type": "application/octet-stream"})
 
     def _v2_post(self) -> Post:

@@ -28,27 +28,24 @@ class Lost(Exception):
     """A request without a good answer."""
 
 
-class Http:
-    """Connections to one graph, as many as are needed at a time, each used again in turn.
+class Connections:
+    """Connections to a server, as many as are needed at a time, each used again in turn.
 
     A connection that is known to be closed by the server is not used; one that closes under a request loses it.
     """
 
-    def __init__(self, port: int, graph: str) -> None:
-        body = orjson.dumps({"x": [[0.0] * WIDTH[graph]]})
-        head = f"POST /{graph} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
-        self._request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    def __init__(self, port: int) -> None:
         self._port = port
         self._idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
 
-    async def __call__(self) -> int:
-        """Send it."""
+    async def ask(self, request: bytes) -> bytes:
+        """Send a request; the body of its answer. Raises Lost, also for an answer other than 200."""
         reader, writer, known = await self._connection()
         try:
             async with asyncio.timeout(HANGS_S):
-                writer.write(self._request)
+                writer.write(request)
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                body = await reader.readexactly(int(head.partition(b"content-length:")[2].split(None, 1)[0]))
+                body = await _body(reader, head)
         except TimeoutError:
             writer.close()
             raise Lost(f"no answer in {HANGS_S} s") from None
@@ -62,12 +59,12 @@ class Http:
             self._idle.append((reader, writer))
         if (status := int(head.split(None, 2)[1])) != 200:
             raise Lost(f"HTTP {status}: {body[:300].decode(errors='replace')}")
-        return int(next(iter(orjson.loads(body).values()))[0][0])
+        return body
 
     def close(self) -> None:
-        """Close all connections."""
-        for _, writer in self._idle:
-            writer.close()
+        """Close them all; others are opened if need be."""
+        while self._idle:
+            self._idle.pop()[1].close()
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
         while self._idle:
@@ -79,6 +76,42 @@ class Http:
             return *await asyncio.open_connection(HOST, self._port), False
         except OSError as error:
             raise Lost(f"{type(error).__name__}: no connection") from None
+
+
+async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    if b"\r\ntransfer-encoding: chunked" not in head:
+        return await reader.readexactly(int(head.partition(b"content-length:")[2].split(None, 1)[0]))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readline()
+    return body
+
+
+def post(path: str, body: bytes, headers: str = "") -> bytes:
+    """The bytes of a request with a JSON body.
+
+    Args:
+        headers: further ones, each with its end of line.
+    """
+    head = f"POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n{headers}"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+class Http:
+    """Requests to one graph, on connections of its own."""
+
+    def __init__(self, port: int, graph: str) -> None:
+        self._request = post(f"/{graph}", orjson.dumps({"x": [[0.0] * WIDTH[graph]]}))
+        self._connections = Connections(port)
+
+    async def __call__(self) -> int:
+        """Send it."""
+        return int(next(iter(orjson.loads(await self._connections.ask(self._request)).values()))[0][0])
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._connections.close()
 
 
 class Grpc:
