@@ -34,6 +34,10 @@ class ModelError(MillraceError):
     """A model folder is missing, incomplete, unsafe or does not load."""
 
 
+class NoSuchModel(ModelError):
+    """A source has no model of this name."""
+
+
 class NotAnswered(ModelError):
     """A source of models has not answered yet; it is waited for."""
 

@@ -161,8 +161,8 @@ class ModelsNode(_OneReferenceEach):
     max_bytes: int = Field(
         1 << 30,
         ge=1,
-        description="Most bytes of loaded models in one process: of the host's memory or, with `gpus`, of the GPU's; "
-        "1 GiB by default. Who was used longest ago leaves first.",
+        description="Most bytes of loaded models in one process, of the host's memory and, with `gpus`, as many of the "
+        "GPU's; 1 GiB by default. Who was used longest ago leaves first.",
     )
     format: str | None = Field(None, description="As of a `model` node.")
     trust: Literal["pickle"] | None = Field(None, description="As of a `model` node.")
@@ -178,6 +178,8 @@ class ModelsNode(_OneReferenceEach):
             raise ValueError(f"the input `{MODEL}` is missing, which names the model of each row")
         _refuse(self, ("cache",), "what is remembered would outlive a model's version")
         _refuse(self, ("hedge",), "a model is in the memory of few replicas")
+        if self.models.startswith("mlflow:"):
+            raise ValueError(f"{self.models}: a registry is no folder of models; give each a `model` node")
         if "://" in self.models and self.outputs is None:
             raise ValueError(f"give `outputs`: which models {self.models} holds is not known before they are asked for")
         return self

@@ -23,7 +23,6 @@ from configs.log import LOGGER
 from configs.tensors import Datatype, Rows
 from deployments import spans
 from deployments.clients import UNLIMITED, Clients
-from deployments.naming import unknown
 from deployments.protocols.binary import as_bytes
 from deployments.protocols.request import InferRequest
 from deployments.recorder import Recorder
@@ -31,6 +30,7 @@ from deployments.service import GraphService
 from deployments.tracing import Tracing
 from graphs.run import NodeTiming, Trace
 from graphs.terms import UNHURRIED, Terms
+from servables.shelf import unknown
 
 logger = logging.getLogger(LOGGER)
 

@@ -17,6 +17,7 @@ from deployments.catalogue import Catalogue
 from deployments.gateways import Gateways
 from deployments.hands import Hands
 from deployments.last_good import LastGood
+from deployments.niceness import yield_to_others
 from deployments.operations import Answer, Operation
 from deployments.operators import Operator
 from deployments.orders import Orders, Report
@@ -65,6 +66,7 @@ class Control:
         log_level: str = "INFO",
     ) -> None:
         logger.setLevel(log_level)
+        yield_to_others()
         context, namespace = serve.get_replica_context(), ray.get_runtime_context().namespace
         self._catalogue = catalogue
         self._stages = Stages(context.app_name)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import replace
 
@@ -60,13 +60,14 @@ class StageCall:
             method_name="run", _by_reference=False, request_serialization="pickle", response_serialization="pickle"
         )
         self._run: Call = self._handle.remote
+        self._session: Call | None = None
         self._answer_row_bytes = 0.0
         """Largest seen: what goes out says nothing about the size of what comes back."""
 
     def session(self, name: str) -> "StageCall":
         """Calls that a request router may tell from those of other sessions."""
         made = copy(self)
-        made._run = _apart(self._handle.options(session_id=name))
+        made._run = made._session = _apart(self._handle.options(session_id=name))
         return made
 
     async def __call__(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> Answer:
@@ -170,21 +171,17 @@ class StageCall:
     async def _call(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
         """One call; its answer, or the error that the stage returns."""
         sequence = terms.sequence
-        run = self._run if sequence is None else self._handle.options(session_id=str(sequence.id)).remote
+        run = self._session or (self._run if sequence is None else self._in_sequence(sequence))
         answer: Answer | MillraceError = await cancelling(
             run(rows, count, terms.left_s, terms.priority, sequence, carried_out())
         )
         return answer
 
+    def _in_sequence(self, sequence: Sequence) -> Call:
+        return _apart(self._handle.options(session_id=str(sequence.id)))
+
     def _joined(self, answers: list[Answer]) -> Answer:
-        try:
-            outputs = {name: np.concatenate([part[name] for part, _ in answers]) for name in answers[0][0]}
-        except (KeyError, ValueError) as error:
-            raise NodeError(
-                f"node {self._node} gave outputs that differ between the parts of a large call ({error}); "
-                f"give the same names and shapes whatever the rows, or send fewer rows"
-            ) from None
-        return outputs, joined_timing([timing for _, timing in answers])
+        return joined(self._node, answers)
 
 
 def _apart(handle: DeploymentHandle) -> Call:
@@ -214,7 +211,20 @@ def _had_the_rows(error: Exception) -> bool:
     return isinstance(error, ActorDiedError | ActorUnavailableError)
 
 
-def joined_timing(parts: list[BatchTiming]) -> BatchTiming:
+def joined(node: str, answers: Collection[Answer]) -> Answer:
+    """The answer of a call that went in parts, one after the other. Raises NodeError for outputs that differ."""
+    first = next(iter(answers))[0]
+    try:
+        outputs = {name: np.concatenate([part[name] for part, _ in answers]) for name in first}
+    except (KeyError, ValueError) as error:
+        raise NodeError(
+            f"node {node} gave outputs that differ between the parts of a call ({error}); "
+            f"give the same names and shapes whatever the rows, or send fewer rows"
+        ) from None
+    return outputs, _joined_timing([timing for _, timing in answers])
+
+
+def _joined_timing(parts: list[BatchTiming]) -> BatchTiming:
     """Of a call that went in parts; those that shared a call with each other count once: at the one that leads it."""
     calls = [part for part in parts if part.leads] or parts[:1]
     return BatchTiming(

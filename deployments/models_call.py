@@ -9,7 +9,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.errors import InvalidInput, MillraceError, RequestError, RowErrors
 from configs.graph import MODEL
 from configs.tensors import Rows
-from deployments.hop import Answer, StageCall, joined_timing
+from deployments.hop import Answer, StageCall, joined
 from graphs.terms import UNHURRIED, Terms
 from servables.shelf import check_asked
 
@@ -69,9 +69,8 @@ class ModelsCall:
         if reasons:
             raise RowErrors(reasons)
         order = np.argsort(np.concatenate([part for part, _ in good]))
-        outputs = [answer for _, (answer, _) in good]
-        joined = {name: np.concatenate([each[name] for each in outputs])[order] for name in outputs[0]}
-        return joined, joined_timing([timing for _, (_, timing) in good])
+        outputs, timing = joined(self._node, [answer for _, answer in good])
+        return {name: value[order] for name, value in outputs.items()}, timing
 
 
 def _rows_of(column: np.ndarray) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ from configs.graph import ModelsNode
 from configs.log import LOGGER
 from configs.tensors import Signature
 from graphs.flat import FlatGraph
-from servables.shelf import Shelf
+from servables.shelf import Shelf, unknown
 from servables.sources.named import is_remote
 from servables.store import check_name
 
@@ -44,8 +44,8 @@ class Naming:
         for shelf in self.shelves:
             try:
                 shelf.versions(model)
-            except NotFound as error:
-                raise unknown(name, error.message) from None
+            except NotFound:
+                raise unknown(name) from None
 
     def models(self) -> list[str]:
         """The models that are there. Reads disks. Of remote places none is known."""
@@ -77,11 +77,6 @@ def is_name(model: str) -> bool:
     except ModelError:
         return False
     return True
-
-
-def unknown(name: str, why: str) -> NotFound:
-    """There is no such model, in the words that Triton's clients look for."""
-    return NotFound(f"Request for unknown model: '{name[:100]}' is not found; {why}")
 
 
 def _names(shelf: Shelf) -> set[str]:

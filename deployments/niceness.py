@@ -9,34 +9,52 @@ from pathlib import Path
 
 STEP = 10
 """By how much nicer: about a tenth of the CPU of a process that is not, where both want all of it."""
+MOST = 19
+"""The nicest that a process can be."""
 
 
 def yield_to_others() -> None:
     """For a process that answers no requests, for good."""
-    _change(STEP)
+    base = os.getpriority(os.PRIO_PROCESS, 0)
+    _set(base, _nicer(base))
 
 
 @contextmanager
 def yielding() -> Iterator[None]:
     """For what a process does before it answers requests; nothing where it may not come back from it.
 
-    To come back needs CAP_SYS_NICE, or an RLIMIT_NICE.
+    To come back needs CAP_SYS_NICE, or an RLIMIT_NICE. Processes that are started meanwhile stay as they are.
     """
     if not _may_come_back():
         yield
         return
-    _change(STEP)
+    base = os.getpriority(os.PRIO_PROCESS, 0)
+    _set(base, _nicer(base))
     try:
         yield
     finally:
-        _change(-STEP)
+        _set(_nicer(base), base)
 
 
-def _change(step: int) -> None:
-    """Of every thread: Linux has the value for each, and gives it to the threads that it starts."""
-    for thread in _threads():
-        with suppress(ProcessLookupError, PermissionError):  # a thread that has ended; one that others made less nice
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + step)
+def _nicer(base: int) -> int:
+    return min(base + STEP, MOST)
+
+
+def _set(before: int, after: int) -> None:
+    """Change every thread: Linux has the value for each, and gives it to the threads that it starts."""
+    while changed := [thread for thread in _threads() if _priority(thread) == before]:
+        for thread in changed:
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, thread, after)
+        if before == after:
+            return
+
+
+def _priority(thread: int) -> int | None:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, thread)
+    except ProcessLookupError:  # it has ended
+        return None
 
 
 def _threads() -> list[int]:

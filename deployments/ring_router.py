@@ -1,11 +1,18 @@
 """Serve's request router for many models: each goes to the replica that has it, popular ones to more of them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
 
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 from ray.serve.request_router import PendingRequest, ReplicaID, RunningReplica
 
 from servables.ring import Ring
+
+OTHERS = 2
+"""Replicas that are asked after the first, should that one not take the request."""
+
+Ranks = list[list[RunningReplica]]
 
 
 class RingRouter(ConsistentHashRouter):  # type: ignore[misc]
@@ -17,32 +24,42 @@ class RingRouter(ConsistentHashRouter):  # type: ignore[misc]
 
     _ring: Ring | None = None
 
-    def update_replicas(self, replicas: list[RunningReplica]) -> None:
-        """Make the ring anew when replicas came or went."""
-        super().update_replicas(replicas)
-        names = {replica.replica_id.unique_id for replica in replicas}
-        if self._ring is None or names != self._ring.replicas:
-            self._ring = Ring(names) if names else None
-
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
-    ) -> list[list[RunningReplica]]:
-        """The replica whose turn it is, then the others in the order of the ring."""
-        if pending_request is None or not pending_request.metadata.session_id or self._ring is None:
-            ranks: list[list[RunningReplica]] = await super().choose_replicas(candidate_replicas, pending_request)
+    ) -> Ranks:
+        """The replica whose turn it is, then others in the order of the ring."""
+        if pending_request is None or not pending_request.metadata.session_id or not candidate_replicas:
+            ranks: Ranks = await super().choose_replicas(candidate_replicas, pending_request)
             return ranks
         pending_request.routing_context.should_backoff = True
         replicas = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
+        if self._ring is None or self._ring.replicas != replicas.keys():
+            self._ring = Ring(replicas.keys())
         loads = {name: self._load(replica.replica_id) for name, replica in replicas.items()}
-        return _ranked(replicas, self._ring, pending_request.metadata.session_id, loads)
+        ranks = _ranked(replicas, self._ring, pending_request.metadata.session_id, loads)
+        self._chosen[ranks[0][0].replica_id] += 1
+        return ranks
+
+    def on_send_request(self, replica_id: ReplicaID) -> None:
+        """Called by Serve when a request goes out: from now on its own count has it."""
+        super().on_send_request(replica_id)
+        if not self.num_pending_requests:
+            self._chosen.clear()  # whatever became of requests that went elsewhere, or nowhere
+        elif self._chosen[replica_id]:
+            self._chosen[replica_id] -= 1
+
+    @property
+    def _chosen(self) -> Counter[ReplicaID]:
+        """Requests that are about to go to a replica: one turn of the loop may choose for hundreds before any goes."""
+        counts: Counter[ReplicaID] = self.__dict__.setdefault("_chosen_counts", Counter())
+        return counts
 
     def _load(self, replica: ReplicaID) -> int:
-        return self.replica_queue_len_cache.get(replica) or 0
+        known: int | None = self.replica_queue_len_cache.get(replica)
+        return (known or 0) + self._chosen[replica]
 
 
-def _ranked(
-    replicas: dict[str, RunningReplica], ring: Ring, model: str, loads: dict[str, int]
-) -> list[list[RunningReplica]]:
+def _ranked(replicas: Mapping[str, RunningReplica], ring: Ring, model: str, loads: Mapping[str, int]) -> Ranks:
     first = ring.choose(model, loads)
-    names: Sequence[str] = [first, *(name for name in ring.order(model) if name != first)]
-    return [[replicas[name]] for name in names if name in replicas]
+    others = (name for name in ring.order(model) if name != first)
+    return [[replicas[name]] for name in (first, *islice(others, OTHERS))]

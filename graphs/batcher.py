@@ -145,8 +145,8 @@ class Batcher(Generic[K]):
             raise Unavailable(_CLOSED)
         loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._loop = loop
             self.start()
+            self._loop = loop
         now = self._clock()
         if terms.deadline <= now:
             raise self._too_late()

@@ -3,14 +3,29 @@
 import asyncio
 import logging
 import math
+import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from configs.errors import DeadlineExceeded, MillraceError, ModelError, NotFound, Overloaded
+import numpy as np
+
+from configs.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    InvalidInput,
+    MillraceError,
+    MissingExtra,
+    ModelError,
+    NodeError,
+    NotFound,
+    Overloaded,
+)
 from configs.graph import MODEL, ModelNode, ModelsNode
 from configs.log import LOGGER
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
@@ -24,12 +39,23 @@ from servables.base import LoadOptions
 from servables.memory import Measured, Memory, files_memory
 from servables.pool import Pool
 from servables.pooled import Counts
-from servables.shelf import Pick, Shelf
+from servables.shelf import Pick, Shelf, unknown
+from servables.sources.named import is_remote
 
 logger = logging.getLogger(LOGGER)
 
 LOOK_S = 2.0
 """Seconds after which the folders of loaded models are looked at again."""
+FAR_LOOK_S = 30.0
+"""The same where they lie behind a URL."""
+EACH = Memory(host=64 << 10)
+"""What a loaded model takes beside its own memory: Python's objects, a thread's stack."""
+FINDERS, LOOKERS = 16, 2
+"""Folders that are looked into side by side, for requests and for new versions."""
+UNKNOWN_S = 2.0
+"""Seconds for which a model is taken not to be there, once it was not."""
+MOST_UNKNOWN = 10_000
+"""Such models that are remembered."""
 TRIED = 3
 """Versions of a model that is not loaded which are tried, the newest first."""
 
@@ -56,15 +82,22 @@ class ModelsSource:
         self.same = same
 
     def expected(self, pick: Pick) -> Memory:
-        """As much as its files."""
+        """As much as its files, and what every model takes."""
         version = self._shelf.local(pick)
         try:
-            return files_memory(version.path, self._options.device)
+            return files_memory(version.path, self._options.device) + EACH
         finally:
             version.release()
 
     def load(self, pick: Pick) -> tuple[Loaded, Memory]:
         """Load and warm up. Raises ModelError, also for a model that is not like the others."""
+        try:
+            return self._load(pick)
+        except (ConfigError, MissingExtra) as error:  # this version's fault: an older one may load
+            raise ModelError(error.message) from error
+
+    def _load(self, pick: Pick) -> tuple[Loaded, Memory]:
+        started = time.perf_counter()
         instance = load_instance(self._node_of(pick), self._root, self._options, pick.number, pick.content)
         try:
             self._check(pick, instance.signature)
@@ -73,7 +106,8 @@ class ModelsSource:
             instance.close()
             raise
         known = isinstance(instance.call, Measured)
-        memory = instance.call.memory() if known else self.expected(pick)  # type: ignore[attr-defined]
+        memory = instance.call.memory() + EACH if known else self.expected(pick)  # type: ignore[attr-defined]
+        logger.info("%s loaded in %.2f s: %s", instance.name, time.perf_counter() - started, memory)
         batcher: Batcher[str] = Batcher(
             _call_of(self._node.name, instance),
             self._node.batch,
@@ -125,10 +159,15 @@ class ManyModels:
         self._shelf = Shelf(node.config.models, root)
         outputs = node.config.outputs
         self._source = ModelsSource(node, self._shelf, root, options, Signature(outputs=outputs) if outputs else None)
-        self._pool: Pool[Pick, Loaded] = Pool(self._source, _limit(node.config, options.device), clock=clock)
+        limit = Memory(host=node.config.max_bytes, gpu=0 if options.device == "cpu" else node.config.max_bytes)
+        self._pool: Pool[Pick, Loaded] = Pool(self._source, limit, clock=clock)
+        self._finders = ThreadPoolExecutor(FINDERS, "millrace-find")
+        self._lookers = ThreadPoolExecutor(LOOKERS, "millrace-look")
         self._answering: dict[str, Pick] = {}
         """Model → the version that answers, of those that are loaded."""
-        self._finding: dict[str, asyncio.Task[list[Pick]]] = {}
+        self._finding: dict[str, asyncio.Future[list[Pick]]] = {}
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        """Model → until when it is taken not to be there, the first to end first."""
         self._told: dict[str, Pick] = {}
         """Model → the version that the log told of last."""
 
@@ -166,102 +205,134 @@ class ManyModels:
 
         Raises:
             NotFound: there is no such model.
-            ModelError: none of its versions loads.
+            NodeError: none of its versions loads.
             Overloaded: the caller gives no deadline, and it was not loaded in the node's `batch.max_wait_s`; or it has
                 too much to do.
             DeadlineExceeded: it was not loaded, or did not answer, in time.
         """
         own = dict(rows)
         model = _text(own.pop(MODEL)[0])
+        started = self._clock()
         async with AsyncExitStack() as stack:
-            loaded = await self._enter(stack, model, terms)
-            return await loaded.batcher(own, count, terms)
+            loaded = await self._in_time(stack, model, terms)
+            waited = self._clock() - started
+            outputs, timing = await loaded.batcher(own, count, terms)
+        return outputs, replace(timing, queue_s=timing.queue_s + waited)
 
     async def follow(self) -> None:
         """Look after new versions of the loaded models, until cancelled."""
+        period_s = FAR_LOOK_S if is_remote(self._shelf.place) else LOOK_S
         while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except Exception:  # whatever one look found, the next one may go well
-                logger.exception("node %s: the models' new versions could not be looked for", self._node.name)
+            await asyncio.sleep(period_s * random.uniform(0.75, 1.25))
+            await self.look()
 
     async def look(self) -> None:
         """Let the newest versions of the loaded models answer; waits a while for those that have to be loaded."""
-        loaded = set(self._pool.loaded)
-        self._answering = {model: pick for model, pick in self._answering.items() if pick in loaded}
+        self._answering = {model: pick for model, pick in self._answering.items() if pick in self._pool}
         self._told = {model: pick for model, pick in self._told.items() if model in self._answering}
         await asyncio.gather(*(self._renew(model, pick) for model, pick in self._answering.items()))
 
     async def close(self) -> None:
         """Answer what is under way, and close all models."""
         await self._pool.close()
+        self._finders.shutdown(wait=False)
+        self._lookers.shutdown(wait=False)
 
-    async def _enter(self, stack: AsyncExitStack, model: str, terms: Terms) -> Loaded:
-        """The model, in use until the stack ends. Raises as `__call__`."""
-        deadline = terms.deadline if terms.deadline < math.inf else self._clock() + self._node.batch.max_wait_s
-        failure: MillraceError | None = None
-        for pick in (await self._picks(model))[:TRIED]:
+    async def _in_time(self, stack: AsyncExitStack, model: str, terms: Terms) -> Loaded:
+        hurried = terms.deadline < math.inf
+        deadline = terms.deadline if hurried else self._clock() + self._node.batch.max_wait_s
+        try:
+            return await self._enter(stack, model, deadline)
+        except ModelError as error:
+            raise NodeError(f"node {self._node.name}: {error.message}") from error
+        except DeadlineExceeded as error:
+            if hurried:
+                raise
+            raise Overloaded(error.message, self._node.batch.max_wait_s) from error
+
+    async def _enter(self, stack: AsyncExitStack, model: str, deadline: float = math.inf) -> Loaded:
+        """The model, in use until the stack ends. Raises NotFound, ModelError, DeadlineExceeded."""
+        failure: ModelError | None = None
+        for pick in (await self._picks(model, deadline))[:TRIED]:
             try:
                 loaded = await stack.enter_async_context(self._pool.use(pick, deadline))
             except ModelError as error:  # an older version may load
                 self._tell(pick, error)
                 failure = failure or error
-            except DeadlineExceeded as error:
-                if self._clock() >= terms.deadline:
-                    raise
-                raise Overloaded(error.message, self._node.batch.max_wait_s) from error
             else:
-                self._answering.setdefault(model, pick)
+                if (answering := self._answering.get(model)) is None or answering not in self._pool:
+                    self._answering[model] = pick
                 return loaded
         assert failure is not None
         raise failure
 
     async def _renew(self, model: str, pick: Pick) -> None:
+        """Let the newest version of a loaded model answer, if it is another one. What fails now may not next time."""
         try:
-            newest = (await self._find(model))[0]
+            loop = asyncio.get_running_loop()
+            newest = (await loop.run_in_executor(self._lookers, self._shelf.versions, model))[0]
+            if newest != pick:
+                await self._replace(model, pick, newest)
         except NotFound as error:
             self._tell(pick, error)
             self._answering.pop(model, None)
             self._pool.drop(pick)
-            return
-        except MillraceError as error:  # its place cannot be read now
-            self._tell(pick, error)
-            return
-        if newest == pick:
-            return
-        try:
-            async with self._pool.use(newest, self._clock() + self._node.batch.max_wait_s):
-                self._answering[model] = newest
         except MillraceError as error:
+            self._tell(pick, error)
+        except Exception:  # whatever one look found, it must end no other
+            logger.exception("node %s: no new version of model %s could be looked for", self._node.name, model)
+
+    async def _replace(self, model: str, pick: Pick, newest: Pick) -> None:
+        try:
+            deadline = self._clock() + self._node.batch.max_wait_s
+            async with self._pool.use(newest, deadline, patient=True):
+                self._answering[model] = newest
+        except DeadlineExceeded as error:
+            if self._pool.is_loading(newest):  # it is there at a later look
+                return
+            # Both find no room beside what is in use: requests wait until the old one has gone and this one is there.
+            self._tell(newest, error)
+            self._answering.pop(model, None)
+        except ModelError as error:
             self._tell(newest, error)
             return
         logger.info("node %s: %s answers instead of %s", self._node.name, newest, pick)
         self._pool.drop(pick)
 
-    async def _picks(self, model: str) -> list[Pick]:
+    async def _picks(self, model: str, deadline: float) -> list[Pick]:
         """The version that answers; of a model that is not loaded those to try."""
         pick = self._answering.get(model)
-        return [pick] if pick is not None else await self._find(model)
+        return [pick] if pick is not None and pick in self._pool else await self._find(model, deadline)
 
-    async def _find(self, model: str) -> list[Pick]:
+    async def _find(self, model: str, deadline: float) -> list[Pick]:
         """The versions of a model, the newest first: one look for all who ask at the same time."""
+        now = self._clock()
+        if self._unknown.get(model, 0.0) > now:
+            raise unknown(model)
         if model not in self._finding:
-            task = self._finding[model] = asyncio.create_task(asyncio.to_thread(self._shelf.versions, model))
-            task.add_done_callback(partial(self._found, model))
-        return await asyncio.shield(self._finding[model])
+            loop = asyncio.get_running_loop()
+            finding = self._finding[model] = loop.run_in_executor(self._finders, self._shelf.versions, model)
+            finding.add_done_callback(partial(self._found, model))
+        try:
+            async with asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - now)):
+                return await asyncio.shield(self._finding[model])
+        except TimeoutError:
+            raise DeadlineExceeded(f"model {model} was not found in time; it may be there later") from None
 
-    def _found(self, model: str, task: asyncio.Task[list[Pick]]) -> None:
+    def _found(self, model: str, finding: asyncio.Future[list[Pick]]) -> None:
         del self._finding[model]
-        if not task.cancelled():
-            task.exception()  # asked, or asyncio complains where all who waited have left
+        if not finding.cancelled() and isinstance(finding.exception(), NotFound):
+            self._unknown[model] = self._clock() + UNKNOWN_S
+            self._unknown.move_to_end(model)
+            if len(self._unknown) > MOST_UNKNOWN:
+                self._unknown.popitem(last=False)
 
     async def _first(self) -> Signature:
         reasons = []
         for model in await asyncio.to_thread(self._shelf.names):
             try:
                 async with AsyncExitStack() as stack:
-                    return (await self._enter(stack, model, UNHURRIED)).signature
+                    return (await self._enter(stack, model)).signature
             except MillraceError as error:
                 reasons.append(error.message)
         why = "; ".join(reasons[:3]) or f"{self._shelf.place} holds none"
@@ -275,8 +346,12 @@ class ManyModels:
 
 
 def _call_of(node: str, instance: Instance) -> Callable[[Rows, int], tuple[Rows, dict[Called, float]]]:
+    takes = instance.signature.inputs or {}
+
     def call(rows: Rows, count: int) -> tuple[Rows, dict[Called, float]]:
         started = time.perf_counter()
+        for name, spec in takes.items():  # each model has its own word on them
+            check_fits(instance.name, name, spec, rows[name])
         outputs = call_node(instance, rows, count)
         # Without the version: a time series for each of many models would be too many.
         return outputs, {Called(node, ""): time.perf_counter() - started}
@@ -284,15 +359,19 @@ def _call_of(node: str, instance: Instance) -> Callable[[Rows, int], tuple[Rows,
     return call
 
 
+def check_fits(node: str, name: str, spec: TensorSpec, array: np.ndarray) -> None:
+    """Raises InvalidInput for an array that a model does not take."""
+    wanted = spec.shape[1:]
+    alike = len(wanted) == array.ndim - 1 and all(
+        size in (-1, found) for size, found in zip(wanted, array.shape[1:], strict=True)
+    )
+    if not alike or spec.datatype != Datatype.of(array):
+        found = TensorSpec(datatype=Datatype.of(array), shape=(-1, *array.shape[1:]))
+        raise InvalidInput(f"{node} takes {name} as {spec}, but it is {found}")
+
+
 def _text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _limit(config: ModelsNode, device: str) -> Memory:
-    """Only the memory of the device that the models are on is scarce."""
-    if device == "cpu":
-        return Memory(host=config.max_bytes, gpu=0)
-    return Memory(host=2**62, gpu=config.max_bytes)
 
 
 def _alike(wanted: Mapping[str, TensorSpec], found: Mapping[str, TensorSpec]) -> bool:

@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from configs.errors import DeadlineExceeded, MillraceError, ModelError, Unavailable
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 AT_ONCE = 4
 """Models that are loaded side by side."""
+MEASURED_AT_ONCE = 16
+"""Models whose sizes are asked for side by side."""
 
 logger = logging.getLogger(LOGGER)
 
@@ -41,7 +44,8 @@ class Pool(Generic[K, V]):
     Args:
         source: of the models.
         limit: bytes that all models together may take.
-        executor: its threads load and close; a hung close must leave threads for loads.
+        executor: of all threads; by default some load and close (a hung close must leave threads for loads), others
+            ask for sizes.
         clock: in seconds, that of deadlines.
     """
 
@@ -54,12 +58,17 @@ class Pool(Generic[K, V]):
     ) -> None:
         self.counts = Counts()
         self._source, self._limit, self._clock = source, limit, clock
-        self._executor = executor or ThreadPoolExecutor(2 * AT_ONCE, "millrace-pool")
+        self._executor: Executor = executor or ThreadPoolExecutor(2 * AT_ONCE, "millrace-pool")
+        # Its own: to learn a model's size may mean to fetch it, which must not keep loads and closes waiting.
+        self._measurers: Executor = executor or ThreadPoolExecutor(MEASURED_AT_ONCE, "millrace-pool-size")
         self._models: OrderedDict[K, Model[K, V]] = OrderedDict()
         """Those that can be used, the least recently used first."""
         self._loads: dict[K, Load[K, V]] = {}
         self._waiting: deque[Load[K, V]] = deque()
         """Loads that wait for room."""
+        self._patient: deque[Load[K, V]] = deque()
+        """Loads that wait for room when no other does."""
+        self._measuring: dict[K, asyncio.Future[Memory]] = {}
         self._begun = 0
         self._gone: set[Model[K, V]] = set()
         """Models that nobody can begin to use: dropped and still in use, or being closed."""
@@ -83,16 +92,26 @@ class Pool(Generic[K, V]):
     @property
     def waiting(self) -> int:
         """Loads that wait for room."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._patient)
+
+    def __contains__(self, key: K) -> bool:
+        """Whether the model can be used at once."""
+        return key in self._models
+
+    def is_loading(self, key: K) -> bool:
+        """Whether a load of it has begun."""
+        load = self._loads.get(key)
+        return load is not None and load.begun
 
     @asynccontextmanager
-    async def use(self, key: K, deadline: float = math.inf) -> AsyncIterator[V]:
+    async def use(self, key: K, deadline: float = math.inf, patient: bool = False) -> AsyncIterator[V]:
         """The model, which stays until the end of this context.
 
         Do not ask for another model within: when all memory is in use, each of two would wait for the other.
 
         Args:
             deadline: on the pool's clock.
+            patient: a load of it begins when no other waits for room. Such a use is not counted.
 
         Raises:
             MillraceError: what the source raised; other errors of its become ModelError. After a failure every use
@@ -103,10 +122,10 @@ class Pool(Generic[K, V]):
         """
         model = self._models.get(key)
         if model is None:
-            self.counts.misses += 1
-            model = await self._awaited(key, deadline)
+            self.counts.misses += not patient
+            model = await self._awaited(key, deadline, patient)
         else:
-            self.counts.hits += 1
+            self.counts.hits += not patient
             self._models.move_to_end(key)
             model.users += 1
         try:
@@ -138,8 +157,9 @@ class Pool(Generic[K, V]):
             self._go_on()
         await self._closed.wait()
         self._executor.shutdown(wait=False)
+        self._measurers.shutdown(wait=False)
 
-    async def _awaited(self, key: K, deadline: float) -> Model[K, V]:
+    async def _awaited(self, key: K, deadline: float, patient: bool) -> Model[K, V]:
         if self._closed is not None:
             raise Unavailable(f"model {key}: the pool is closed")
         now = self._clock()
@@ -147,6 +167,7 @@ class Pool(Generic[K, V]):
         if deadline <= now:
             raise DeadlineExceeded(f"model {key} is not loaded, and the deadline has passed")
         load = self._loads.get(key) or self._begin(key)
+        self._hasten(load, patient)
         waiter: asyncio.Future[Model[K, V]] = asyncio.get_running_loop().create_future()
         load.waiters.append(waiter)
         try:
@@ -159,7 +180,7 @@ class Pool(Generic[K, V]):
             raise
 
     def _late(self, load: Load[K, V], waited_s: float) -> str:
-        if load.begun:
+        if load.begun or load.room is None:  # fetched, to know its size
             return f"model {load.key} was not loaded in {waited_s:.3g} s; it may be there later"
         used = sum(model.users > 0 for model in (*self._models.values(), *self._gone))
         return (
@@ -178,6 +199,14 @@ class Pool(Generic[K, V]):
                 self._cancel(load)
                 self._go_on()
 
+    def _hasten(self, load: Load[K, V], patient: bool) -> None:
+        """It is as patient as the least patient of those who wait for it."""
+        load.patient = patient and (load.patient or not load.waiters)
+        if not load.patient and load in self._patient:
+            self._patient.remove(load)
+            self._waiting.append(load)
+            self._go_on()
+
     def _begin(self, key: K) -> Load[K, V]:
         load = self._loads[key] = Load[K, V](key)
         load.task = asyncio.create_task(self._bring(load))
@@ -194,7 +223,7 @@ class Pool(Generic[K, V]):
             load.memory = await self._expected(load.key)
             self._refuse_larger(load.key, load.memory)
             load.room = asyncio.get_running_loop().create_future()
-            self._waiting.append(load)
+            (self._patient if load.patient else self._waiting).append(load)
             self._go_on()
             await load.room
             content, memory = await self._in_thread(self._source.load, load.key)
@@ -211,8 +240,18 @@ class Pool(Generic[K, V]):
             self._arrive(load, content, memory)
 
     async def _expected(self, key: K) -> Memory:
-        known = self._sizes.get(key)
-        return known if known is not None else await self._in_thread(self._source.expected, key)
+        if (known := self._sizes.get(key)) is not None:
+            return known
+        if key not in self._measuring:  # for all who ask for it: a thread cannot be stopped when they give up
+            loop = asyncio.get_running_loop()
+            measuring = self._measuring[key] = loop.run_in_executor(self._measurers, self._source.expected, key)
+            measuring.add_done_callback(partial(self._measured, key))
+        return await asyncio.shield(self._measuring[key])
+
+    def _measured(self, key: K, measuring: asyncio.Future[Memory]) -> None:
+        del self._measuring[key]
+        if not measuring.cancelled():
+            measuring.exception()  # asked, or asyncio complains where all who waited have left
 
     def _refuse_larger(self, key: K, memory: Memory) -> None:
         if not memory.fits(self._limit):
@@ -251,8 +290,9 @@ class Pool(Generic[K, V]):
     def _end(self, load: Load[K, V]) -> None:
         if self._loads.get(load.key) is load:
             del self._loads[load.key]
-        if load in self._waiting:
-            self._waiting.remove(load)
+        for waiting in (self._waiting, self._patient):
+            if load in waiting:
+                waiting.remove(load)
         if load.begun:
             self._begun -= 1
             self._taken -= load.memory
@@ -271,13 +311,13 @@ class Pool(Generic[K, V]):
         """Begin the loads that there is room for, and make room for the next."""
         for model in self._idle_for(Memory(), all_or_none=False):
             self._evict(model)
-        while self._waiting and self._begun < AT_ONCE:
-            load = self._waiting[0]
+        while (waiting := self._waiting or self._patient) and self._begun < AT_ONCE:
+            load = waiting[0]
             if not (self._taken + load.memory).fits(self._limit):
                 for model in self._idle_for(load.memory, all_or_none=True):
                     self._evict(model)
                 break
-            self._waiting.popleft()
+            waiting.popleft()
             assert load.room is not None
             if not load.room.done():  # else its task was cancelled, as all are when their loop ends
                 load.begun = True

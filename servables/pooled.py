@@ -73,6 +73,8 @@ class Load(Generic[K, V]):
     """What it is expected to take, which is kept for it once it has begun."""
     dropped: bool = False
     """It is for those only who wait for it."""
+    patient: bool = False
+    """It begins when no other waits for room."""
 
     def tell(self, error: MillraceError) -> None:
         """Fail those who wait, each by an error of its own: an exception keeps where it was raised."""

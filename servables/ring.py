@@ -42,6 +42,8 @@ class Ring:
             if replica not in seen:
                 seen.add(replica)
                 yield replica
+                if len(seen) == len(self.replicas):
+                    return
 
     def choose(self, key: str, loads: Mapping[str, int]) -> str:
         """The first replica that has room for one request more. The caller then counts it in.

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.errors import ModelError, NotFound
+from configs.errors import ModelError, NoSuchModel, NotAnswered, NotFound, Unavailable
 from configs.log import LOGGER
-from servables.sources.base import CONTENT_LENGTH, Local, Source
+from servables.sources.base import CONTENT_LENGTH, Local, Published, Source
 from servables.sources.named import is_remote, source_of
 from servables.store import check_name
 
@@ -31,7 +31,12 @@ def check_asked(model: str) -> str:
     try:
         return check_name(model)
     except ModelError:  # its words are for whoever publishes a model
-        raise NotFound(f"there is no model {model[:100]!r}") from None
+        raise unknown(model) from None
+
+
+def unknown(model: str, why: str = "") -> NotFound:
+    """There is no such model, in the words that Triton's clients look for."""
+    return NotFound(f"Request for unknown model: '{model[:100]}' is not found{why and f'; {why}'}")
 
 
 class Shelf:
@@ -58,24 +63,35 @@ class Shelf:
         """The whole versions of a model, the newest first.
 
         Raises:
-            NotFound: there is no such model, or no whole version of it.
+            NotFound: there is no such model, or no whole version of it; the log says what there is instead.
+            Unavailable: its place does not answer.
             ModelError: it cannot be read.
         """
-        published = self._source(model).published(time.time())
+        published = self._published(model)
         newest_first = sorted(published.versions.items(), reverse=True)
         picks = [Pick(model, number, fingerprint[:CONTENT_LENGTH]) for number, fingerprint in newest_first]
         if not picks:
-            said = "; ".join(published.notes) or "there is none"
-            logger.warning("model %s in %s has no whole version: %s", model, self.place, said)
-            raise NotFound(f"model {model!r} has no whole version")
+            if published.notes:
+                logger.info("model %s in %s has no whole version: %s", model, self.place, "; ".join(published.notes))
+            raise unknown(model)
         return picks
 
     def local(self, pick: Pick) -> Local:
         """A version as a folder of this machine, fetched if need be. Raises ModelError."""
         return self._source(pick.model).local(pick.number, pick.content)
 
+    def _published(self, model: str) -> Published:
+        try:
+            return self._source(model).published(time.time())
+        except NoSuchModel:
+            raise unknown(model) from None
+        except NotAnswered as error:
+            raise Unavailable(f"model {model}: {error.message}") from error
+        except OSError as error:
+            raise ModelError(f"model {model} cannot be read: {error.strerror}") from error
+
     def _source(self, model: str) -> Source:
         path = f"{self.place}/{check_asked(model)}"
         if not is_remote(path) and not (self._root / path).is_dir():
-            raise NotFound(f"there is no model {model!r}")
+            raise unknown(model)
         return source_of(path, self._root)

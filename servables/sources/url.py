@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs.errors import MillraceError, MissingExtra, ModelError
+from configs.errors import MillraceError, MissingExtra, ModelError, NoSuchModel
 from servables import versions as quiet
 from servables.digests import Digests, misfits
 from servables.extras import require
@@ -142,6 +142,6 @@ class Url:
         except ImportError as error:  # of the driver that fsspec looks for
             raise MissingExtra(f"{self.place} cannot be read: {one_line(error)}") from error
         except FileNotFoundError as error:
-            raise ModelError(f"{self.place} does not exist; put a version in {self.place}/1/") from error
+            raise NoSuchModel(f"{self.place} does not exist; put a version in {self.place}/1/") from error
         except Exception as error:  # every file system and every store has errors of its own
             raise ModelError(f"{self.place} cannot be read: {without_secrets(one_line(error))}") from error

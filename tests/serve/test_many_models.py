@@ -40,7 +40,7 @@ def pool_metrics(server: Server) -> dict[str, float]:
 def test_rows_whose_model_is_unknown_are_named(server: Server) -> None:
     answer = server.request("/tenants", {"tenant": ["m1", "nobody"], "x": [[0, 0]] * 2})
     assert answer.status == 400
-    assert "row 1: there is no model 'nobody'" in answer.json["error"]
+    assert "row 1: Request for unknown model: 'nobody' is not found" in answer.json["error"]
     answer = server.request("/tenants", {"tenant": ["nobody"], "x": [[0, 0]]})
     assert answer.status == 404
     answer = server.request("/tenants", {"tenant": ["../../etc"], "x": [[0, 0]]})

@@ -33,6 +33,14 @@ class Add:
         return {"y": x + np.float32(self._amount)}
 
 
+class SlowToLoad(Add):
+    """Takes its time to be made."""
+
+    def __init__(self, seconds: float) -> None:
+        time.sleep(seconds)
+        super().__init__()
+
+
 async def double(x: np.ndarray) -> dict[str, np.ndarray]:
     """A coroutine node."""
     CALLS.append(("double", len(x), threading.current_thread().name))

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import ray.serve.context as serve_context
 
-from configs.errors import InvalidInput, MillraceError, NotFound, Overloaded, RowErrors
+from configs.errors import InvalidInput, MillraceError, NodeError, NotFound, Overloaded, RowErrors
 from configs.tensors import Rows
 from deployments.hop import Answer
 from deployments.models_call import MOST_MODELS, ModelsCall
-from deployments.ring_router import _ranked
+from deployments.ring_router import OTHERS, _ranked
 from graphs.batcher import BatchTiming
+from graphs.sequences import Sequence
+from graphs.terms import UNHURRIED, Terms
 from servables.ring import FEW, Ring
 
 
@@ -40,13 +42,15 @@ class Handle:
             return NotFound(f"there is no model {self._session!r}")
         if (rows["x"] < 0).any():
             return RowErrors({int(row): "negative" for row in np.flatnonzero(rows["x"] < 0)})
+        if self._session == "m99":
+            return {"z": rows["x"]}, BatchTiming(0, 0, {}, count)
         return {"y": rows["x"] + int(self._session[1:])}, BatchTiming(0, 0, {}, count)
 
 
-async def ask(handle: Handle, models: list[str], x: list[float] | None = None) -> list[float]:
+async def ask(handle: Handle, models: list[str], x: list[float] | None = None, terms: Terms = UNHURRIED) -> list[float]:
     names = np.array([model.encode() for model in models], object)
     call = ModelsCall("score", handle)  # type: ignore[arg-type]
-    answer, _ = await call({"model": names, "x": np.array(x or [0.0] * len(models))}, len(models))
+    answer, _ = await call({"model": names, "x": np.array(x or [0.0] * len(models))}, len(models), terms)
     return list(answer["y"])
 
 
@@ -69,10 +73,25 @@ async def test_calls_are_requests_of_their_own() -> None:
         serve_context._serve_request_context.reset(token)
 
 
+async def test_a_sequence_changes_nothing() -> None:
+    handle = Handle()
+    await ask(handle, ["m1", "m2"], terms=Terms(sequence=Sequence("s", start=True, end=False)))
+    assert {(session, request) for session, request, _ in handle.calls} == {("m1", ""), ("m2", "")}
+
+
+async def test_outputs_that_differ_are_the_nodes_fault() -> None:
+    with pytest.raises(NodeError, match="node score gave outputs that differ between the parts of a call"):
+        await ask(Handle(), ["m1", "m99"])
+
+
 async def test_bad_rows_are_named() -> None:
     with pytest.raises(RowErrors) as failed:
         await ask(Handle(), ["m1", "who", "m2", "m2", "../m1"], [0, 0, 0, -1, 0])
-    assert failed.value.reasons == {1: "there is no model 'who'", 3: "negative", 4: "there is no model '../m1'"}
+    assert failed.value.reasons == {
+        1: "there is no model 'who'",
+        3: "negative",
+        4: "Request for unknown model: '../m1' is not found",
+    }
 
 
 async def test_the_only_model_and_what_is_nobodys_fault_keep_their_errors() -> None:
@@ -96,10 +115,8 @@ def test_a_popular_model_spreads_over_replicas_and_others_stay() -> None:
     ring, loads = Ring(replicas.keys()), Counter[str]()
     for _ in range(4 * FEW):
         [first], *others = _ranked(replicas, ring, "popular", loads)
-        assert len(others) == 3
+        assert len(others) == OTHERS
         loads[first.name] += 1
     assert len(loads) >= 3
     quiet = _ranked(replicas, ring, "popular", Counter())
     assert quiet == _ranked(replicas, ring, "popular", Counter())
-    gone = {name: replica for name, replica in replicas.items() if name != quiet[0][0].name}
-    assert [[*rank] for rank in _ranked(gone, ring, "popular", Counter())] == quiet[1:]

@@ -32,7 +32,7 @@ from tests.unit.deployments.grpc_server import serving
 INPUTS = {"tenant": "BYTES[-1]", "x": "FP32[-1, 2]"}
 X = {"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]}
 TENANT = {"name": "tenant", "datatype": "BYTES", "shape": [2], "data": ["acme", "zeta"]}
-UNKNOWN = "Request for unknown model: 'tenants.nobody' is not found; there is no model 'nobody' in models"
+UNKNOWN = "Request for unknown model: 'tenants.nobody' is not found"
 
 
 @pytest.fixture

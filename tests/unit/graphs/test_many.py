@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from configs.errors import ConfigError, DeadlineExceeded, ModelError, NotFound, Overloaded
+from configs.errors import ConfigError, DeadlineExceeded, InvalidInput, ModelError, NodeError, NotFound, Overloaded
 from configs.tensors import Rows
 from graphs.check import check_graph
 from graphs.many import ManyModels
@@ -23,7 +24,7 @@ from servables.memory import Memory
 from tests.support.graphs import config
 from tests.support.pages import snippets
 
-SIZE = 100_000
+SIZE = 2_000_000
 """Bytes of each model's files, about."""
 
 
@@ -102,7 +103,7 @@ async def test_none_that_loads_and_no_declared_outputs(tmp_path: Path) -> None:
 async def test_unknown_models_are_not_found(tmp_path: Path, name: str) -> None:
     publish(tmp_path, "m")
     async with many(tmp_path) as models:
-        with pytest.raises(NotFound, match="there is no model"):
+        with pytest.raises(NotFound, match="Request for unknown model"):
             await ask(models, name)
 
 
@@ -111,7 +112,7 @@ async def test_one_that_is_not_like_the_others_is_refused(tmp_path: Path) -> Non
     publish(tmp_path, "other", module="tests.support.nodes:SumColumns", kwargs={})
     async with many(tmp_path) as models:
         await models.signature()
-        with pytest.raises(ModelError, match=r"model other/1 has the (in|out)puts .*all of them must be alike"):
+        with pytest.raises(NodeError, match=r"model other/1 has the (in|out)puts .*all of them must be alike"):
             await ask(models, "other")
 
 
@@ -141,6 +142,57 @@ async def test_a_version_that_does_not_load_changes_nothing(tmp_path: Path) -> N
         assert await ask(models, "m") == 1
     async with many(tmp_path) as models:  # nor is it in the way of who finds both
         assert await ask(models, "m") == 1
+
+
+async def test_a_version_that_does_not_go_with_the_graph_is_passed_over(tmp_path: Path) -> None:
+    publish(tmp_path, "m", 1, amount=1)
+    publish(tmp_path, "m", 2, module="tests.support.nodes:Gated", kwargs={})
+    async with many(tmp_path) as models:
+        assert await ask(models, "m") == 1
+
+
+async def test_rows_that_a_model_does_not_take_are_refused(tmp_path: Path) -> None:
+    publish(tmp_path, "m")
+    async with many(tmp_path, outputs={"y": "FP32[-1, 2]"}) as models:
+        with pytest.raises(InvalidInput, match=r"takes x as FP32\[-1, 2\], but it is FP32\[-1, 3\]"):
+            await models({"model": np.array([b"m"], object), "x": np.zeros((1, 3), np.float32)}, 1)
+
+
+async def test_a_start_waits_for_its_first_model_however_long(tmp_path: Path) -> None:
+    publish(tmp_path, "m", module="tests.support.nodes:SlowToLoad", kwargs={"seconds": 0.3})
+    async with many(tmp_path, batch={"max_wait_s": 0.05}) as models:
+        assert (await models.signature()).outputs is not None
+
+
+async def test_a_new_version_for_which_there_is_no_room_beside_the_old_one(tmp_path: Path) -> None:
+    publish(tmp_path, "m", 1, amount=1, kwargs={"amount": 1, "sleep_s": 0.05})
+    async with many(tmp_path, fit=1.5, batch={"max_wait_s": 0.2}) as models:
+        await ask(models, "m", Terms.within(60))
+        publish(tmp_path, "m", 2, amount=2)
+        asking = True
+
+        async def keep_asking() -> list[float]:
+            return [await ask(models, "m", Terms.within(60)) for _ in iter(lambda: asking, False)]
+
+        clients = [asyncio.create_task(keep_asking()) for _ in range(3)]  # one of them always uses it
+        await models.look()
+        while (await ask(models, "m", Terms.within(60))) != 2:
+            pass
+        asking = False
+        for answers in await asyncio.gather(*clients):
+            assert sorted(answers) == answers
+
+
+async def test_an_unknown_model_is_not_looked_for_again_at_once(tmp_path: Path) -> None:
+    publish(tmp_path, "m")
+    async with many(tmp_path) as models:
+        with pytest.raises(NotFound):
+            await ask(models, "later")
+        publish(tmp_path, "later")
+        with pytest.raises(NotFound):
+            await ask(models, "later")
+        models._clock = lambda: time.monotonic() + 60
+        assert await ask(models, "later") == 1
 
 
 async def test_who_asks_at_the_same_time_shares_a_load(tmp_path: Path) -> None:
