@@ -1,4 +1,4 @@
-"""The `millrace` command: check, explain and run graphs; publish models."""
+"""The `millrace` command: check, explain and run graphs, over requests and over files; publish models."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import models
+from cli import batch, models
 from configs.documents import Document, load_document
 from configs.errors import ConfigError, MillraceError
 from configs.loader import graph_json_schema
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models.app, name="models")
+app.command()(batch.batch)
 out = Console()
 err = Console(stderr=True)
 

@@ -126,7 +126,8 @@ class ModelsSource:
         config = self._config
         fields = {"model": f"{self._shelf.place}/{pick.model}", "format": config.format, "trust": config.trust}
         inputs = {name: edges for name, edges in self._node.inputs.items() if name != MODEL}
-        made = ModelNode.model_validate({**fields, "batch": config.batch, "outputs": config.outputs})
+        # One row warms it up: the request for which it is loaded waits, and others want the CPU.
+        made = ModelNode.model_validate({**fields, "batch": {"max_rows": 1}, "outputs": config.outputs})
         return FlatNode(f"{self._node.name} ({pick})", made, inputs)
 
     def _check(self, pick: Pick, signature: Signature) -> None:

@@ -36,6 +36,17 @@ def try_file(path: Path, root: Path, profile: str = "", keys: tuple[str, ...] = 
         raise config_error(problems)
 
 
+def signatures(flat: FlatGraph, root: Path, options: LoadOptions) -> dict[str, Signature]:
+    """What each node takes and gives: all are loaded once for it, and closed. Raises ConfigError: they do not load."""
+    document = Document(Path(f"<graph {flat.name}>"), {}, {})
+    instances, problems = _load(flat, root, document, options)
+    for instance in instances.values():
+        instance.close()
+    if problems:
+        raise config_error(problems)
+    return {name: instance.signature for name, instance in instances.items()}
+
+
 def _load(
     flat: FlatGraph, root: Path, document: Document, options: LoadOptions
 ) -> tuple[dict[str, Instance], list[Problem]]:

@@ -51,7 +51,7 @@ def test_every_command_of_the_pages_exists() -> None:
         capture_output=True,
         text=True,
     ).stdout
-    for command in set(re.findall(r"millrace (check|explain|models|run|schema|version)\b", text)):
+    for command in set(re.findall(r"millrace (batch|check|explain|models|run|schema|version)\b", text)):
         assert command in help_text
 
 

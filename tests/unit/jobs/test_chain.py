@@ -144,9 +144,7 @@ def test_nodes_of_a_chain_run_where_they_are_placed() -> None:
 
 
 def test_what_no_job_can_do_is_refused() -> None:
-    nodes = {
-        "sum": {"call": NODES + "RunningSum", "inputs": {"x": "x"}, "sequences": {}}
-    }
+    nodes = {"sum": {"call": NODES + "RunningSum", "inputs": {"x": "x"}, "sequences": {}}}
     plan = compile_plan(check_graph(config(nodes, {"y": "sum.sum"}), Path.cwd()).flat)
     with pytest.raises(ConfigError, match="node sum keeps state between requests"):
         chain(plan, 1.0, ONE)

@@ -1,0 +1,117 @@
+"""`millrace batch`: a graph over files."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from configs.errors import ConfigError
+from configs.serve import find_root
+
+if TYPE_CHECKING:
+    from jobs.job import Tell
+    from jobs.tally import Tally
+
+err = Console(stderr=True)
+out = Console()
+
+FORMATS = ("parquet", "csv", "jsonl")
+LINE_EVERY = 20
+"""Without a terminal, a line after so many parts."""
+
+
+def batch(
+    graph: Annotated[Path, typer.Argument(help="The graph's YAML file.")],
+    input: Annotated[list[str], typer.Option(help="File, folder, pattern (quoted: 'data/*.parquet') or URL; repeat.")],
+    output: Annotated[str, typer.Option(help="Folder or URL for the output: new, or empty.")],
+    input_format: Annotated[str | None, typer.Option(help="parquet, csv, jsonl or images, else by the names.")] = None,
+    format: Annotated[str, typer.Option(help="Of the output: parquet, csv or jsonl.")] = "parquet",
+    column: Annotated[
+        list[str] | None, typer.Option(help="<input>=<column>, where their names differ; repeat.")
+    ] = None,
+    constant: Annotated[
+        list[str] | None, typer.Option(help="<input>=<value> of an input that is one number for all rows; repeat.")
+    ] = None,
+    keep: Annotated[str, typer.Option(help="Columns that pass through, with commas: keys, for instance.")] = "",
+    batch_rows: Annotated[int, typer.Option(help="Most rows in a call of a node without `batch:`.", min=1)] = 1024,
+    part_rows: Annotated[int, typer.Option(help="Most rows of an output file.", min=1)] = 8192,
+    processes: Annotated[int, typer.Option(help="For the nodes that are not placed.", min=1)] = 1,
+    cpus: Annotated[float, typer.Option(help="CPUs of each of them.", min=0.01)] = 1.0,
+    max_errors: Annotated[int | None, typer.Option(help="End when more rows have no answer.", min=0)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the job that was begun in the output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the job's output that is there.")] = False,
+    profile: Annotated[str, typer.Option(help="Placement profile of the graph, e.g. `cpu`.")] = "",
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that relative model paths start from (default: here).")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, as `auto`; else a new one here.")] = None,
+) -> None:
+    """Score files with a graph: each row once, bad rows aside, restarted where it stopped.
+
+    The output has a file for each part, `errors/` for rows without an answer, and report.json.
+    """
+    from jobs.cluster import connected
+    from jobs.job import Asked, run
+
+    if format not in FORMATS:
+        raise ConfigError(f"--format {format}: use {', '.join(FORMATS)}")
+    asked = Asked(
+        graph=graph,
+        root=find_root(str(root) if root else None, [str(graph)]),
+        inputs=input,
+        output=output,
+        profile=profile,
+        input_format=input_format,
+        format=format,
+        columns=_pairs("--column", column),
+        constants={name: yaml.safe_load(value) for name, value in _pairs("--constant", constant).items()},
+        keep=tuple(name for name in keep.split(",") if name),
+        batch_rows=batch_rows,
+        part_rows=part_rows,
+        processes=processes,
+        cpus=cpus,
+        max_errors=max_errors,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    with connected(address), _progress() as tell:
+        report = run(asked, tell)
+    for line in report.lines():
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
+    pairs: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ConfigError(f"{option} {text}: write <input>=<…>")
+        if name in pairs:
+            raise ConfigError(f"{option} {text}: {name} is given twice")
+        pairs[name] = value
+    return pairs
+
+
+@contextmanager
+def _progress() -> "Iterator[Tell]":
+    """A bar; without a terminal, a line now and then."""
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), rate, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("rows", total=None, rate="")
+
+        def tell(tally: "Tally", rows: int | None) -> None:
+            speed = bar.tasks[task].speed
+            rate = f"{speed:,.0f} rows/s" if speed else ""
+            bar.update(task, completed=tally.rows, total=rows, rate=rate)
+            if not err.is_terminal and tally.parts % LINE_EVERY == 0 and tally.parts:
+                total = f" of {rows:,}" if rows is not None else ""
+                print(f"{tally.rows:,}{total} rows, {tally.bad:,} without an answer", file=sys.stderr, flush=True)
+
+        yield tell

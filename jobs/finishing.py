@@ -1,0 +1,61 @@
+"""The end of a part: its file, the rows that have no answer, and the word that both are whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from configs.tensors import Rows, TensorSpec
+from graphs.flat import Edge
+from jobs.part import Bad, Part
+from jobs.tally import Finished
+from jobs.writing import Place, to_table
+
+DONE = "done"
+"""Folder of what is known of finished parts, beside the output."""
+ERRORS = "errors"
+"""Folder of the rows that have no answer."""
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """Writes parts. To write one again gives the same files.
+
+    Args:
+        outputs: of the graph: name → edge.
+        specs: of the graph's outputs.
+        metadata: of every output file.
+    """
+
+    place: Place
+    format: str
+    outputs: Mapping[str, Edge]
+    specs: Mapping[str, TensorSpec]
+    metadata: Mapping[str, str]
+
+    def __call__(self, part: Part) -> Finished:
+        """The files of a part. The last one that is written is the word that it is done."""
+        if part.bad:
+            self.place.write_lines(f"{ERRORS}/{part.name}.jsonl", [self._error(part, each) for each in part.bad])
+        if part.pieces:
+            self.place.write_table(f"{part.name}.{self.format}", self._table(part), self.format, self.metadata)
+        done = Finished(part.name, part.rows, len(part.bad), part.last, part.seconds)
+        self.place.write_json(f"{DONE}/{part.name}.json", vars(done))
+        return done
+
+    def _error(self, part: Part, bad: Bad) -> dict[str, Any]:
+        """Where the row lies, what is wrong with it, and its own columns that were to be kept."""
+        [kept] = part.kept.slice(bad.row, 1).to_pylist() or [{}]
+        place = {"source": part.source, "row": part.first_row + bad.row}
+        return {**place, "stage": bad.stage, "reason": bad.reason, "kept": kept}
+
+    def _table(self, part: Part) -> pa.Table:
+        places = np.concatenate([piece.places for piece in part.pieces])
+        order = np.argsort(places)
+        outputs: Rows = {
+            name: np.concatenate([piece.frame.get(edge, ()) for piece in part.pieces])[order]
+            for name, edge in self.outputs.items()
+        }
+        return to_table(part.kept.take(pa.array(places[order])), outputs, self.specs)

@@ -1,0 +1,224 @@
+"""One batch job: a graph over a data set, from what a user asks for to the report."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from configs.errors import ConfigError
+from configs.node_options import Replicas
+from configs.tensors import Signature, TensorSpec
+from graphs.check import CheckedGraph, check_file
+from graphs.load import signature_of
+from graphs.plan import Plan, compile_plan
+from graphs.trial import signatures
+from jobs import manifest
+from jobs.chain import chain, for_a_job
+from jobs.columns import check, constants, types
+from jobs.finishing import DONE, ERRORS, Finishing
+from jobs.manifest import Manifest, Options
+from jobs.reader import Reader
+from jobs.reading import schema_of
+from jobs.tally import Finished, Report, Tally
+from jobs.units import Unit, find_units
+from jobs.versions import resolve
+from jobs.writing import Place, check_names
+from servables.base import LoadOptions
+
+REPORT = "report.json"
+PART_ROWS = 8192
+"""Most rows of a part, so of an output file."""
+PART_BYTES = 32 << 20
+"""Most bytes of a part as it is read, about: a few parts of each process are in memory at a time."""
+
+Tell = Callable[[Tally, int | None], None]
+"""Told after each part what is done, and how many rows there are in all; None where only reading tells."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks for."""
+
+    graph: Path
+    root: Path
+    inputs: Sequence[str]
+    output: str
+    profile: str = ""
+    input_format: str | None = None
+    format: str = "parquet"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Graph input → column, where their names differ."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Inputs that are one number for all rows."""
+    keep: tuple[str, ...] = ()
+    batch_rows: int = 1024
+    """Most rows in one call of a node that does not say it itself."""
+    part_rows: int = PART_ROWS
+    processes: int = 1
+    """For the nodes that are not placed."""
+    cpus: float = 1.0
+    """Of each of them."""
+    max_errors: int | None = None
+    """The job ends when more rows than these have no answer."""
+    resume: bool = False
+    overwrite: bool = False
+
+
+class TooManyErrors(ConfigError):
+    """More rows have no answer than the job may have."""
+
+
+def run(asked: Asked, tell: Tell = lambda tally, rows: None) -> Report:
+    """Do the job, or what is left of it. Ray must be initialised.
+
+    Raises:
+        ConfigError: what is asked for cannot be done: graph, columns, or an output that is another job's.
+        TooManyErrors: the job ended early; --resume goes on with it.
+        MillraceError: what ended it, as a model that does not load.
+    """
+    job = _prepared(asked)
+    tally = Tally()
+    for part in job.before:
+        tally.add(part, resumed=True)
+    started = time.monotonic()
+    tell(tally, job.rows)
+    for part in job.parts():
+        tally.add(part)
+        tell(tally, job.rows)
+        if asked.max_errors is not None and tally.bad > asked.max_errors:
+            raise TooManyErrors(
+                f"{tally.bad:,} rows have no answer, more than --max-errors {asked.max_errors}; {job.place}/{ERRORS} "
+                "says why; --resume goes on"
+            )
+    report = _report(asked, job, tally, time.monotonic() - started)
+    job.place.write_json(REPORT, report.document())
+    return report
+
+
+@dataclass(frozen=True)
+class _Job:
+    graph: CheckedGraph
+    plan: Plan
+    units: Sequence[Unit]
+    place: Place
+    manifest: Manifest
+    before: Sequence[Finished]
+    """Parts that an earlier run finished."""
+    reader: Reader
+    finishing: Finishing
+    processes: Replicas
+    cpus: float
+
+    @property
+    def rows(self) -> int | None:
+        """Of the whole input; None where only reading tells."""
+        counts = [unit.rows for unit in self.units]
+        return sum(filter(None, counts)) if None not in counts else None
+
+    def parts(self) -> Iterable[Finished]:
+        """Each part that is left, when its files are whole."""
+        left = [unit for unit in self.units if not _is_done(unit, self.before)]
+        if not left:
+            return ()
+        from jobs.pipeline import finished_parts  # the only one that needs Ray
+
+        links = chain(self.plan, self.cpus, self.processes)
+        return finished_parts(left, self.reader, links, self.graph.root, self.manifest.versions, self.finishing)
+
+
+def _prepared(asked: Asked) -> _Job:
+    checked = check_file(asked.graph, asked.root, asked.profile)
+    plan = compile_plan(for_a_job(checked.flat, asked.batch_rows), asked.cpus)
+    processes = Replicas(min=asked.processes, max=asked.processes)  # type: ignore[call-arg]
+    chain(plan, asked.cpus, processes)  # raises for a graph that no job can do
+    units = find_units(asked.inputs, asked.input_format)
+    signature = signature_of(plan, signatures(checked.flat, asked.root, LoadOptions()))
+    inputs, given = _inputs(asked, signature)
+    _check_columns(asked, units, inputs, signature)
+    place = Place(asked.output)
+    job, before = _begun(asked, checked, units, place)
+    done = frozenset(part.name for part in before)
+    reader = Reader(plan, inputs, given, asked.columns, asked.keep, asked.part_rows, PART_BYTES, asked.batch_rows, done)
+    metadata = {"millrace.graph": job.graph, "millrace.graph_digest": job.graph_digest}
+    metadata |= {f"millrace.version.{node}": f"{v.model}/{v.number}" for node, v in job.versions.items()}
+    finishing = Finishing(place, asked.format, checked.flat.outputs, signature.outputs or {}, metadata)
+    return _Job(checked, plan, units, place, job, before, reader, finishing, processes, asked.cpus)
+
+
+def _inputs(asked: Asked, signature: Signature) -> tuple[dict[str, TensorSpec], Any]:
+    """Inputs that come from columns, and the constants."""
+    inputs = dict(signature.inputs or {})
+    given = constants(asked.constants, inputs)
+    return {name: spec for name, spec in inputs.items() if name not in given}, given
+
+
+def _check_columns(asked: Asked, units: Sequence[Unit], inputs: Mapping[str, TensorSpec], signature: Signature) -> None:
+    check_names(asked.keep, signature.outputs or {})
+    known = types(inputs, asked.columns)
+    for path, unit in {unit.name: unit for unit in units}.items():
+        schema = schema_of(unit, types=known)
+        try:
+            check(schema, inputs, asked.columns)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error.message}") from None
+        schema_of(unit, [*known, *asked.keep], known)  # raises for a column that is not there
+
+
+def _begun(asked: Asked, checked: CheckedGraph, units: Sequence[Unit], place: Place) -> tuple[Manifest, list[Finished]]:
+    """The job as its manifest has it, and the parts that are finished."""
+    options = Options(dict(asked.columns), dict(asked.constants), asked.keep, asked.format, asked.part_rows, PART_BYTES)
+    stamps = hashlib.sha256(repr([(unit.name, unit.stamp) for unit in units]).encode()).hexdigest()
+    now = Manifest(checked.flat.name, manifest.digest_of(checked.flat), stamps, len(units), options)
+    before = manifest.begun(place)
+    if before is not None and asked.resume and not asked.overwrite:
+        manifest.check_same(before, now, place)
+        place.tidy()
+        return before, _finished(place)
+    _clear(asked, place, before is not None)
+    made = Manifest(**{**vars(now), "versions": resolve(checked.flat, asked.root)})
+    manifest.save(made, place)
+    return made, []
+
+
+def _clear(asked: Asked, place: Place, ours: bool) -> None:
+    """Raises ConfigError for a place that holds anything, unless it may be overwritten."""
+    there = place.names() if place.exists() else []
+    if not there:
+        return
+    if not asked.overwrite:
+        finished = place.exists(REPORT)
+        what = "holds the output of a job" if ours else f"is not empty ({there[0]}, …)"
+        remedy = "--overwrite it" if finished or not ours else "--resume that job, or --overwrite it"
+        raise ConfigError(f"{place} {what}; {remedy}, or choose another --output")
+    if not ours:
+        raise ConfigError(f"{place} holds files of others ({there[0]}, …), which are not overwritten; choose another")
+    for name in [REPORT, manifest.FILE, *there]:
+        place.delete(name)
+
+
+def _finished(place: Place) -> list[Finished]:
+    documents = [place.read_json(name) for name in place.names(DONE)]
+    return [Finished(**document) for document in documents if document is not None]
+
+
+def _is_done(unit: Unit, finished: Sequence[Finished]) -> bool:
+    """Whether all parts of a unit are finished: the last one is, and each before it."""
+    own = {part.name: part.last for part in finished if part.name.startswith(f"{unit.index:05d}-")}
+    return any(own.values()) and max(own) == f"{unit.index:05d}-{len(own) - 1:05d}"
+
+
+def _report(asked: Asked, job: _Job, tally: Tally, seconds: float) -> Report:
+    versions = {node: f"{version.model}/{version.number}" for node, version in job.manifest.versions.items()}
+    return Report(
+        job.graph.flat.name,
+        str(job.place),
+        tally.rows,
+        tally.bad,
+        tally.resumed,
+        tally.parts,
+        round(seconds, 3),
+        {stage: round(spent, 3) for stage, spent in tally.seconds.items()},
+        versions,
+    )

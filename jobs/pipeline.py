@@ -1,0 +1,117 @@
+"""A job on Ray Data: a reader, processes for each link, files at the end. Parts stream through; few are in memory."""
+
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+from configs.errors import MillraceError, NodeError, reason
+from jobs.chain import Link
+from jobs.finishing import Finishing
+from jobs.part import COLUMN, Part
+from jobs.reader import Reader
+from jobs.tally import Finished
+from jobs.units import Unit
+from jobs.versions import Version
+from jobs.working import Working
+
+READER_CPUS = 0.25
+"""That Ray books for a process which reads: most of the time it waits for who takes its parts."""
+
+Block = dict[str, np.ndarray]
+
+
+class Process:
+    """A process of a pool: one link, and for the last one what makes files of its parts."""
+
+    def __init__(self, link: Link, root: Path, versions: Mapping[str, Version], finishing: Finishing | None) -> None:
+        self._working = Working(link, root, versions)
+        self._finishing = finishing
+
+    def __call__(self, block: Block) -> Block:
+        """Ray Data's call: one part in, one out, or what is to be known of it when its files are there."""
+        part = self._working(Part.unpacked(block[COLUMN][0]))
+        if self._finishing is None:
+            return _block(part.packed())
+        return _block(pickle.dumps(self._finishing(part)))
+
+
+def finished_parts(
+    units: Sequence[Unit],
+    reader: Reader,
+    links: Sequence[Link],
+    root: Path,
+    versions: Mapping[str, Version],
+    finishing: Finishing,
+) -> Iterator[Finished]:
+    """Run a job on these units: gives each part when its files are whole.
+
+    Ray must be initialised. To stop early, close the iterator.
+
+    Raises:
+        MillraceError: what ended the job: a model that does not load, a file that cannot be written.
+    """
+    data = _dataset(units, reader, links, root, versions, finishing)
+    try:
+        for row in data.iter_rows():
+            part: Finished = pickle.loads(row[COLUMN])  # made by `Process`
+            yield part
+    except ray.exceptions.RayError as error:
+        raise _reason(error) from error
+
+
+def _dataset(
+    units: Sequence[Unit],
+    reader: Reader,
+    links: Sequence[Link],
+    root: Path,
+    versions: Mapping[str, Version],
+    finishing: Finishing,
+) -> Dataset:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of plans and progress bars; ours are others
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1  # a part is a block: it goes on as soon as it is read
+    items = [{COLUMN: pickle.dumps(unit)} for unit in units]
+    data = ray.data.from_items(items, override_num_blocks=len(items))
+    data = data.map_batches(_reading(reader), batch_size=1, num_cpus=READER_CPUS)
+    for link in links:
+        last = link is links[-1]
+        data = data.map_batches(
+            Process,
+            fn_constructor_args=(link, root, versions, finishing if last else None),
+            batch_size=1,
+            num_cpus=link.cpus,
+            num_gpus=link.gpus or None,
+            compute=ActorPoolStrategy(min_size=link.replicas.min, max_size=link.replicas.max),
+        )
+    return data
+
+
+def _reading(reader: Reader) -> Callable[[Block], Iterator[Block]]:
+    def read(block: Block) -> Iterator[Block]:
+        for part in reader(pickle.loads(block[COLUMN][0])):
+            yield _block(part.packed())
+
+    return read
+
+
+def _block(data: bytes) -> Block:
+    column = np.empty(1, object)
+    column[0] = data
+    return {COLUMN: column}
+
+
+def _reason(error: ray.exceptions.RayError) -> MillraceError:
+    """The error that our own code raised in a process, without Ray's words around it."""
+    cause: Any = error
+    while cause is not None:
+        if isinstance(cause, MillraceError):
+            return type(cause)(cause.message)
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return NodeError(f"the job failed: {reason([str(error)])}")

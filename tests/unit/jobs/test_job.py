@@ -1,0 +1,177 @@
+"""A job from files to files, without Ray: what it refuses, what it writes, and how it goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from configs.errors import ConfigError
+from jobs.chain import chain
+from jobs.job import Asked, _Job, _prepared, _report
+from jobs.tally import Finished, Tally
+from jobs.working import Working
+
+ROWS = 100
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A graph whose placed node refuses rows above 90, and a table with keys."""
+    nodes = {
+        "double": {"call": "tests.unit.jobs.test_job:double", "inputs": {"x": "x"}},
+        "picky": {"call": "tests.unit.jobs.test_job:picky", "inputs": {"y": "double.y"}, "isolate": True},
+    }
+    for node in nodes.values():
+        node["outputs"] = {"y": "INT64[-1]"}
+    graph = {"name": "g", "inputs": {"x": "INT64[-1]"}, "nodes": nodes, "outputs": {"y": "picky.y"}}
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump(graph))
+    table = pa.table({"key": [f"k{i}" for i in range(ROWS)], "x": list(range(ROWS))})
+    pq.write_table(table, tmp_path / "in.parquet")
+    return tmp_path
+
+
+def double(x: np.ndarray) -> dict[str, np.ndarray]:
+    """A node."""
+    return {"y": x * 2}
+
+
+def picky(y: np.ndarray) -> dict[str, np.ndarray]:
+    """A node that fails where any row is above 180."""
+    if (y > 180).any():
+        raise ValueError("above 180")
+    return {"y": y}
+
+
+def asked(folder: Path, **fields: Any) -> Asked:
+    given = {"inputs": [str(folder / "in.parquet")], "output": str(folder / "out"), "keep": ("key",), "part_rows": 16}
+    return Asked(graph=folder / "g.yaml", root=Path.cwd(), **{**given, "batch_rows": 4, **fields})
+
+
+def done(job: _Job, most: int | None = None) -> list[Finished]:
+    """Do a job here, or so many of its parts."""
+    links = chain(job.plan, job.cpus, job.processes)
+    processes = [Working(link, job.graph.root, job.manifest.versions) for link in links]
+    finished = []
+    for unit in job.units:
+        for part in job.reader(unit):
+            if len(finished) == most:
+                break
+            for process in processes:
+                part = process(part)
+            finished.append(job.finishing(part))
+    for process in processes:
+        process.close()
+    return finished
+
+
+def output(folder: Path, name: str = "out") -> pa.Table:
+    files = sorted((folder / name).glob("*.parquet"))
+    return pa.concat_tables([pq.read_table(file) for file in files])
+
+
+def test_each_row_is_answered_once_and_the_bad_ones_are_named(folder: Path) -> None:
+    job = _prepared(asked(folder))
+    finished = done(job)
+    assert output(folder).to_pydict() == {
+        "key": [f"k{i}" for i in range(91)],
+        "y": [2 * i for i in range(91)],
+    }
+    files = sorted((folder / "out/errors").iterdir())
+    errors = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert [error["row"] for error in errors] == list(range(91, 100))
+    assert errors[0] == {
+        "source": str(folder / "in.parquet"),
+        "row": 91,
+        "stage": "picky",
+        "reason": "node picky failed: ValueError: above 180",
+        "kept": {"key": "k91"},
+    }
+    tally = Tally()
+    for part in finished:
+        tally.add(part)
+    lines = "\n".join(_report(asked(folder), job, tally, 2.0).lines())
+    assert "100 rows in 7 parts, 9 without an answer" in lines
+    assert "50 rows/s" in lines
+    assert "picky: " in lines
+
+
+def test_a_job_goes_on_where_it_stopped(folder: Path) -> None:
+    done(_prepared(asked(folder)), most=3)
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*.parquet")}
+    again = _prepared(asked(folder, resume=True))
+    assert [part.name for part in again.before] == ["00000-00000", "00000-00001", "00000-00002"]
+    assert len(done(again)) == 4
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    whole = asked(folder, output=str(folder / "whole"))
+    done(_prepared(whole))
+    assert output(folder) == output(folder, "whole")
+    assert list(_prepared(asked(folder, resume=True)).parts()) == []
+
+
+def test_a_part_that_was_half_written_is_written_again(folder: Path) -> None:
+    done(_prepared(asked(folder)), most=2)
+    (folder / "out/done/00000-00001.json").unlink()
+    (folder / "out/00000-00001.parquet").write_bytes(b"PAR1")
+    assert len(done(_prepared(asked(folder, resume=True)))) == 6
+    assert output(folder).num_rows == 91
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "holds the output of a job; --resume that job, or --overwrite it"),
+        ({"resume": True, "part_rows": 17}, r"was begun with another part_rows \(16 then, 17 now\)"),
+        ({"resume": True, "keep": ()}, "was begun with another keep"),
+    ],
+)
+def test_an_output_that_is_there(folder: Path, change: dict[str, Any], message: str) -> None:
+    done(_prepared(asked(folder)), most=1)
+    with pytest.raises(ConfigError, match=message):
+        _prepared(asked(folder, **change))
+
+
+def test_another_input_or_graph_is_another_job(folder: Path) -> None:
+    done(_prepared(asked(folder)), most=1)
+    pq.write_table(pa.table({"key": ["k"], "x": [1]}), folder / "in.parquet")
+    graph = (folder / "g.yaml").read_text()
+    (folder / "g.yaml").write_text(graph.replace("test_job:double", "test_job:picky").replace("x: x", "y: x", 1))
+    with pytest.raises(ConfigError, match=r"another graph, another input: its parts would not go together"):
+        _prepared(asked(folder, resume=True))
+
+
+def test_overwriting_takes_our_own_output_only(folder: Path) -> None:
+    done(_prepared(asked(folder)), most=2)
+    assert _prepared(asked(folder, overwrite=True)).before == []
+    assert sorted(path.name for path in (folder / "out").rglob("*") if path.is_file()) == ["manifest.json"]
+    (folder / "others").mkdir()
+    (folder / "others/notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=r"others.*notes.txt"):
+            _prepared(asked(folder, output=str(folder / "others"), overwrite=overwrite))
+    assert (folder / "others/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"columns": {"x": "z"}}, r"in.parquet: input 'x' \(INT64\[-1\]\): there is no column 'z'"),
+        ({"keep": ("kye",)}, "no column 'kye'; did you mean 'key'"),
+        ({"keep": ("x",), "columns": {}}, None),
+        ({"inputs": ["nowhere.parquet"]}, "nowhere.parquet"),
+        ({"constants": {"n": 1}}, "'n' is no input with one number for all rows"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(
+    folder: Path, fields: dict[str, Any], message: str | None
+) -> None:
+    if message is None:
+        _prepared(asked(folder, **fields))
+        return
+    with pytest.raises(ConfigError, match=message):
+        _prepared(asked(folder, **fields))
+    assert not (folder / "out").exists()
