@@ -70,7 +70,7 @@ def batch(
         input_format=input_format,
         format=format,
         columns=_pairs("--column", column),
-        constants={name: yaml.safe_load(value) for name, value in _pairs("--constant", constant).items()},
+        constants={name: _value(name, value) for name, value in _pairs("--constant", constant).items()},
         keep=tuple(name for name in keep.split(",") if name),
         batch_rows=batch_rows,
         part_rows=part_rows,
@@ -84,6 +84,13 @@ def batch(
         report = run(asked, tell)
     for line in report.lines():
         out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--constant {name}={text}: give a number, true or false") from None
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:

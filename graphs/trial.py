@@ -1,7 +1,9 @@
 """Load a graph's nodes once, to check what only they can tell: names, datatypes and shapes of models."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from configs.documents import Document, load_document
 from configs.errors import MillraceError
@@ -36,10 +38,19 @@ def try_file(path: Path, root: Path, profile: str = "", keys: tuple[str, ...] = 
         raise config_error(problems)
 
 
-def signatures(flat: FlatGraph, root: Path, options: LoadOptions) -> dict[str, Signature]:
-    """What each node takes and gives: all are loaded once for it, and closed. Raises ConfigError: they do not load."""
+def signatures(
+    flat: FlatGraph, root: Path, options: LoadOptions, versions: Mapping[str, tuple[int, str]]
+) -> dict[str, Signature]:
+    """What each node takes and gives: all are loaded once for it, and closed.
+
+    Args:
+        versions: node → number and content of its model's version; of others the newest.
+
+    Raises:
+        ConfigError: lists what does not load.
+    """
     document = Document(Path(f"<graph {flat.name}>"), {}, {})
-    instances, problems = _load(flat, root, document, options)
+    instances, problems = _load(flat, root, document, options, versions)
     for instance in instances.values():
         instance.close()
     if problems:
@@ -48,14 +59,22 @@ def signatures(flat: FlatGraph, root: Path, options: LoadOptions) -> dict[str, S
 
 
 def _load(
-    flat: FlatGraph, root: Path, document: Document, options: LoadOptions
+    flat: FlatGraph,
+    root: Path,
+    document: Document,
+    options: LoadOptions,
+    versions: Mapping[str, tuple[int, str]] = MappingProxyType({}),
 ) -> tuple[dict[str, Instance], list[Problem]]:
     instances: dict[str, Instance] = {}
     problems: list[Problem] = []
     for node in flat.all_nodes():
         try:
             many = isinstance(node.config, ModelsNode)
-            instances[node.name] = _one_of(node, root, options) if many else load_instance(node, root, options)
+            instances[node.name] = (
+                _one_of(node, root, options)
+                if many
+                else load_instance(node, root, options, *versions.get(node.name, ()))
+            )
         except MillraceError as error:
             problems.append(document.problem(place_of(node.name, "")[:2], error.message))
     return instances, problems

@@ -66,8 +66,14 @@ def for_a_job(graph: FlatGraph, rows: int) -> FlatGraph:
     return replace(graph, nodes={name: _unhurried(node, rows) for name, node in graph.nodes.items()})
 
 
+def call_rows(graph: FlatGraph, rows: int) -> int:
+    """Rows that go through all nodes together: no node is called with more than it says."""
+    limits = [node.batch.max_rows for node in graph.nodes.values() if "max_rows" in node.batch.model_fields_set]
+    return min([rows, *limits])
+
+
 def _unhurried(node: FlatNode, rows: int) -> FlatNode:
-    most = rows if node.batch.max_rows == Batch().max_rows else node.batch.max_rows  # type: ignore[call-arg]
+    most = node.batch.max_rows if "max_rows" in node.batch.model_fields_set else rows
     batch = Batch(max_rows=most, p99_ms=None, max_wait_s=NO_HURRY_S)
     changes = {"batch": batch, "hedge": False, "timeout_s": None, "cache": None}
     fallback = _unhurried(node.fallback, rows) if node.fallback is not None else None

@@ -21,7 +21,7 @@ ERRORS = "errors"
 
 @dataclass(frozen=True)
 class Finishing:
-    """Writes parts. To write one again gives the same files.
+    """Writes parts. To write one again replaces what an earlier try left.
 
     Args:
         outputs: of the graph: name → edge.
@@ -37,10 +37,15 @@ class Finishing:
 
     def __call__(self, part: Part) -> Finished:
         """The files of a part. The last one that is written is the word that it is done."""
+        errors, table = f"{ERRORS}/{part.name}.jsonl", f"{part.name}.{self.format}"
         if part.bad:
-            self.place.write_lines(f"{ERRORS}/{part.name}.jsonl", [self._error(part, each) for each in part.bad])
+            self.place.write_lines(errors, [self._error(part, each) for each in part.bad])
+        else:
+            self.place.delete(errors)  # of an earlier try, which ended before its word
         if part.pieces:
-            self.place.write_table(f"{part.name}.{self.format}", self._table(part), self.format, self.metadata)
+            self.place.write_table(table, self._table(part), self.format, self.metadata)
+        else:
+            self.place.delete(table)
         done = Finished(part.name, part.rows, len(part.bad), part.last, part.seconds)
         self.place.write_json(f"{DONE}/{part.name}.json", vars(done))
         return done

@@ -1,8 +1,10 @@
 """One batch job: a graph over a data set, from what a user asks for to the report."""
 
 import hashlib
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from graphs.load import signature_of
 from graphs.plan import Plan, compile_plan
 from graphs.trial import signatures
 from jobs import manifest
-from jobs.chain import chain, for_a_job
+from jobs.chain import call_rows, chain, for_a_job
 from jobs.columns import check, constants, types
 from jobs.finishing import DONE, ERRORS, Finishing
 from jobs.manifest import Manifest, Options
@@ -23,7 +25,7 @@ from jobs.reader import Reader
 from jobs.reading import schema_of
 from jobs.tally import Finished, Report, Tally
 from jobs.units import Unit, find_units
-from jobs.versions import resolve
+from jobs.versions import Version, resolve
 from jobs.writing import Place, check_names
 from servables.base import LoadOptions
 
@@ -32,6 +34,11 @@ PART_ROWS = 8192
 """Most rows of a part, so of an output file."""
 PART_BYTES = 32 << 20
 """Most bytes of a part as it is read, about: a few parts of each process are in memory at a time."""
+
+_OURS = re.compile(
+    rf"({DONE}/|{ERRORS}/)?\d{{5,}}-\d{{5,}}\.(parquet|csv|jsonl|json)|{re.escape(manifest.FILE)}|{re.escape(REPORT)}"
+)
+"""Names of files that jobs write."""
 
 Tell = Callable[[Tally, int | None], None]
 """Told after each part what is done, and how many rows there are in all; None where only reading tells."""
@@ -83,18 +90,24 @@ def run(asked: Asked, tell: Tell = lambda tally, rows: None) -> Report:
     for part in job.before:
         tally.add(part, resumed=True)
     started = time.monotonic()
+    _check_errors(asked, job, tally)
     tell(tally, job.rows)
-    for part in job.parts():
-        tally.add(part)
-        tell(tally, job.rows)
-        if asked.max_errors is not None and tally.bad > asked.max_errors:
-            raise TooManyErrors(
-                f"{tally.bad:,} rows have no answer, more than --max-errors {asked.max_errors}; {job.place}/{ERRORS} "
-                "says why; --resume goes on"
-            )
+    with closing(job.parts()) as parts:
+        for part in parts:
+            tally.add(part)
+            tell(tally, job.rows)
+            _check_errors(asked, job, tally)
     report = _report(asked, job, tally, time.monotonic() - started)
     job.place.write_json(REPORT, report.document())
     return report
+
+
+def _check_errors(asked: Asked, job: "_Job", tally: Tally) -> None:
+    if asked.max_errors is not None and tally.bad > asked.max_errors:
+        raise TooManyErrors(
+            f"{tally.bad:,} rows have no answer, more than --max-errors {asked.max_errors}; {job.place}/{ERRORS} says "
+            "why; with a higher limit --resume goes on"
+        )
 
 
 @dataclass(frozen=True)
@@ -117,15 +130,15 @@ class _Job:
         counts = [unit.rows for unit in self.units]
         return sum(filter(None, counts)) if None not in counts else None
 
-    def parts(self) -> Iterable[Finished]:
+    def parts(self) -> Generator[Finished]:
         """Each part that is left, when its files are whole."""
         left = [unit for unit in self.units if not _is_done(unit, self.before)]
-        if not left:
-            return ()
-        from jobs.pipeline import finished_parts  # the only one that needs Ray
+        if left:
+            from jobs.pipeline import finished_parts  # the only one that needs Ray
 
-        links = chain(self.plan, self.cpus, self.processes)
-        return finished_parts(left, self.reader, links, self.graph.root, self.manifest.versions, self.finishing)
+            links = chain(self.plan, self.cpus, self.processes)
+            versions = self.manifest.versions
+            yield from finished_parts(left, self.reader, links, self.graph.root, versions, self.finishing)
 
 
 def _prepared(asked: Asked) -> _Job:
@@ -134,13 +147,27 @@ def _prepared(asked: Asked) -> _Job:
     processes = Replicas(min=asked.processes, max=asked.processes)  # type: ignore[call-arg]
     chain(plan, asked.cpus, processes)  # raises for a graph that no job can do
     units = find_units(asked.inputs, asked.input_format)
-    signature = signature_of(plan, signatures(checked.flat, asked.root, LoadOptions()))
+    place = Place(asked.output)
+    earlier = manifest.begun(place) if asked.resume and not asked.overwrite else None
+    versions = resolve(checked.flat, asked.root) if earlier is None else earlier.versions
+    chosen = {node: (version.number, version.content) for node, version in versions.items()}
+    signature = signature_of(plan, signatures(checked.flat, asked.root, LoadOptions(), chosen))
     inputs, given = _inputs(asked, signature)
     _check_columns(asked, units, inputs, signature)
-    place = Place(asked.output)
-    job, before = _begun(asked, checked, units, place)
+    now = _manifest(asked, checked, units, versions)
+    job, before = _begun(asked, place, earlier, now)
     done = frozenset(part.name for part in before)
-    reader = Reader(plan, inputs, given, asked.columns, asked.keep, asked.part_rows, PART_BYTES, asked.batch_rows, done)
+    reader = Reader(
+        plan,
+        inputs,
+        given,
+        asked.columns,
+        asked.keep,
+        asked.part_rows,
+        PART_BYTES,
+        call_rows(checked.flat, asked.batch_rows),
+        done,
+    )
     metadata = {"millrace.graph": job.graph, "millrace.graph_digest": job.graph_digest}
     metadata |= {f"millrace.version.{node}": f"{v.model}/{v.number}" for node, v in job.versions.items()}
     finishing = Finishing(place, asked.format, checked.flat.outputs, signature.outputs or {}, metadata)
@@ -166,41 +193,48 @@ def _check_columns(asked: Asked, units: Sequence[Unit], inputs: Mapping[str, Ten
         schema_of(unit, [*known, *asked.keep], known)  # raises for a column that is not there
 
 
-def _begun(asked: Asked, checked: CheckedGraph, units: Sequence[Unit], place: Place) -> tuple[Manifest, list[Finished]]:
-    """The job as its manifest has it, and the parts that are finished."""
+def _manifest(asked: Asked, checked: CheckedGraph, units: Sequence[Unit], versions: Mapping[str, Version]) -> Manifest:
     options = Options(dict(asked.columns), dict(asked.constants), asked.keep, asked.format, asked.part_rows, PART_BYTES)
     stamps = hashlib.sha256(repr([(unit.name, unit.stamp) for unit in units]).encode()).hexdigest()
-    now = Manifest(checked.flat.name, manifest.digest_of(checked.flat), stamps, len(units), options)
-    before = manifest.begun(place)
-    if before is not None and asked.resume and not asked.overwrite:
-        manifest.check_same(before, now, place)
+    return Manifest(checked.flat.name, manifest.digest_of(checked.flat), stamps, len(units), options, versions)
+
+
+def _begun(asked: Asked, place: Place, earlier: Manifest | None, now: Manifest) -> tuple[Manifest, list[Finished]]:
+    """The job as its manifest has it, and the parts that are finished."""
+    if earlier is not None:
+        manifest.check_same(earlier, now, place)
         place.tidy()
-        return before, _finished(place)
-    _clear(asked, place, before is not None)
-    made = Manifest(**{**vars(now), "versions": resolve(checked.flat, asked.root)})
-    manifest.save(made, place)
-    return made, []
+        return earlier, _finished(place)
+    _clear(asked, place, place.exists(manifest.FILE))
+    manifest.save(now, place)
+    return now, []
 
 
 def _clear(asked: Asked, place: Place, ours: bool) -> None:
-    """Raises ConfigError for a place that holds anything, unless it may be overwritten."""
+    """Raises ConfigError for a place that holds anything, unless it is a job's output that may be overwritten."""
     there = place.names() if place.exists() else []
-    if not there:
-        return
-    if not asked.overwrite:
-        finished = place.exists(REPORT)
-        what = "holds the output of a job" if ours else f"is not empty ({there[0]}, …)"
-        remedy = "--overwrite it" if finished or not ours else "--resume that job, or --overwrite it"
-        raise ConfigError(f"{place} {what}; {remedy}, or choose another --output")
-    if not ours:
-        raise ConfigError(f"{place} holds files of others ({there[0]}, …), which are not overwritten; choose another")
-    for name in [REPORT, manifest.FILE, *there]:
+    others = [name for name in there if not _OURS.fullmatch(name)]
+    if others:
+        raise ConfigError(
+            f"{place} holds files that are no job's ({', '.join(others[:3])}), which are not overwritten; choose "
+            "another --output"
+        )
+    if there and not asked.overwrite:
+        remedy = "--overwrite it" if not ours or place.exists(REPORT) else "--resume that job, or --overwrite it"
+        raise ConfigError(f"{place} holds the output of a job; {remedy}, or choose another --output")
+    # What says that parts are done goes first, what says whose they are last: whoever is killed between can go on.
+    for name in sorted(there, key=lambda name: (name == manifest.FILE, not name.startswith(f"{DONE}/"))):
         place.delete(name)
+    if there:
+        place.tidy()
 
 
 def _finished(place: Place) -> list[Finished]:
     documents = [place.read_json(name) for name in place.names(DONE)]
-    return [Finished(**document) for document in documents if document is not None]
+    try:
+        return [Finished(**document) for document in documents if document is not None]
+    except TypeError as error:
+        raise ConfigError(f"{place}/{DONE} holds what no job wrote ({error}); --overwrite the output") from None
 
 
 def _is_done(unit: Unit, finished: Sequence[Finished]) -> bool:

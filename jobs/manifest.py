@@ -61,7 +61,7 @@ def begun(place: Place) -> Manifest | None:
         return None
     try:
         return _parsed(document)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{place}/{FILE} is not the manifest of a job of this version of Millrace ({error}); choose another "
             "--output, or --overwrite it"

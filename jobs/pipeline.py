@@ -2,15 +2,15 @@
 
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
-from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
-from configs.errors import MillraceError, NodeError, reason
+from configs.errors import ConfigError, MillraceError, NodeError, reason
 from jobs.chain import Link
 from jobs.finishing import Finishing
 from jobs.part import COLUMN, Part
@@ -20,8 +20,8 @@ from jobs.units import Unit
 from jobs.versions import Version
 from jobs.working import Working
 
-READER_CPUS = 0.25
-"""That Ray books for a process which reads: most of the time it waits for who takes its parts."""
+READERS = 2
+"""Units that are read side by side. They book no CPUs: the processes of the nodes may have booked all of them."""
 
 Block = dict[str, np.ndarray]
 
@@ -48,7 +48,7 @@ def finished_parts(
     root: Path,
     versions: Mapping[str, Version],
     finishing: Finishing,
-) -> Iterator[Finished]:
+) -> Generator[Finished]:
     """Run a job on these units: gives each part when its files are whole.
 
     Ray must be initialised. To stop early, close the iterator.
@@ -56,6 +56,7 @@ def finished_parts(
     Raises:
         MillraceError: what ended the job: a model that does not load, a file that cannot be written.
     """
+    _check_room(links)
     data = _dataset(units, reader, links, root, versions, finishing)
     try:
         for row in data.iter_rows():
@@ -63,6 +64,20 @@ def finished_parts(
             yield part
     except ray.exceptions.RayError as error:
         raise _reason(error) from error
+
+
+def _check_room(links: Sequence[Link]) -> None:
+    """Raises ConfigError if Ray has less than the fewest processes book: they would wait for ever."""
+    has = ray.cluster_resources()
+    for resource, needs in (
+        ("CPU", sum(link.cpus * link.replicas.min for link in links)),
+        ("GPU", sum(link.gpus * link.replicas.min for link in links)),
+    ):
+        if needs > has.get(resource, 0.0):
+            raise ConfigError(
+                f"the job's processes book {needs:g} {resource}s, and Ray has {has.get(resource, 0.0):g}; give fewer "
+                "--processes or --cpus, the nodes fewer replicas (`profiles` do), or the cluster more"
+            )
 
 
 def _dataset(
@@ -77,9 +92,10 @@ def _dataset(
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a part is a block: it goes on as soon as it is read
+    context.raise_original_map_exception = True  # with its reason, which Ray's own error loses on its way
     items = [{COLUMN: pickle.dumps(unit)} for unit in units]
     data = ray.data.from_items(items, override_num_blocks=len(items))
-    data = data.map_batches(_reading(reader), batch_size=1, num_cpus=READER_CPUS)
+    data = data.map_batches(_reading(reader), batch_size=1, num_cpus=0, compute=TaskPoolStrategy(size=READERS))
     for link in links:
         last = link is links[-1]
         data = data.map_batches(
@@ -111,7 +127,8 @@ def _reason(error: ray.exceptions.RayError) -> MillraceError:
     """The error that our own code raised in a process, without Ray's words around it."""
     cause: Any = error
     while cause is not None:
-        if isinstance(cause, MillraceError):
+        inner = getattr(cause, "cause", None) or cause.__cause__  # Ray's wrapper is of its cause's class, too
+        if isinstance(cause, MillraceError) and not isinstance(cause, ray.exceptions.RayError):
             return type(cause)(cause.message)
-        cause = getattr(cause, "cause", None) or cause.__cause__
+        cause = inner
     return NodeError(f"the job failed: {reason([str(error)])}")

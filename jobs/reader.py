@@ -68,7 +68,9 @@ class Reader:
             own = table if len(places) == table.num_rows else table.take(pa.array(places))
             rows, good, wrong = to_rows(own, self.inputs, self.columns)
             bad = {int(places[row]): why for row, why in wrong.items()} | bad
-            pieces += self._pieces(rows, places[good])
+            # A row of which only a kept column could not be read has inputs, but is bad all the same.
+            fine = ~np.isin(places[good], list(piece.bad))
+            pieces += self._pieces({name: value[fine] for name, value in rows.items()}, places[good][fine])
         named = [Bad(row, READ, bad[row]) for row in sorted(bad)]
         kept = table.select(list(self.keep))
         return Part(name, unit.name, piece.first_row, table.num_rows, last, kept, pieces, named)

@@ -12,7 +12,7 @@ import yaml
 
 from configs.errors import ConfigError
 from jobs.chain import chain
-from jobs.job import Asked, _Job, _prepared, _report
+from jobs.job import Asked, TooManyErrors, _Job, _prepared, _report, run
 from jobs.tally import Finished, Tally
 from jobs.working import Working
 
@@ -119,6 +119,29 @@ def test_a_part_that_was_half_written_is_written_again(folder: Path) -> None:
     (folder / "out/00000-00001.parquet").write_bytes(b"PAR1")
     assert len(done(_prepared(asked(folder, resume=True)))) == 6
     assert output(folder).num_rows == 91
+
+
+def test_a_row_of_which_a_kept_column_is_bad_has_no_answer(folder: Path) -> None:
+    (folder / "in.csv").write_bytes(b"key,x\nk0,0\n\xff,1\nk2,2\n")
+    done(_prepared(asked(folder, inputs=[str(folder / "in.csv")])))
+    assert output(folder).to_pydict() == {"key": ["k0", "k2"], "y": [0, 4]}
+    [file] = (folder / "out/errors").iterdir()
+    assert [json.loads(line)["row"] for line in file.read_text().splitlines()] == [1]
+
+
+def test_what_an_earlier_try_left_goes(folder: Path) -> None:
+    job = _prepared(asked(folder))
+    (folder / "out/errors").mkdir()
+    (folder / "out/errors/00000-00000.jsonl").write_text("{}")
+    done(job, most=1)
+    assert list((folder / "out/errors").iterdir()) == []
+
+
+def test_more_errors_than_allowed_end_the_job_also_when_it_goes_on(folder: Path) -> None:
+    done(_prepared(asked(folder)))
+    with pytest.raises(TooManyErrors, match=r"9 rows have no answer, more than --max-errors 8"):
+        run(asked(folder, resume=True, max_errors=8))
+    assert run(asked(folder, resume=True, max_errors=9)).bad == 9
 
 
 @pytest.mark.parametrize(
