@@ -17,7 +17,6 @@ from deployments.catalogue import Catalogue
 from deployments.gateways import Gateways
 from deployments.hands import Hands
 from deployments.last_good import LastGood
-from deployments.niceness import yield_to_others
 from deployments.operations import Answer, Operation
 from deployments.operators import Operator
 from deployments.orders import Orders, Report
@@ -66,7 +65,6 @@ class Control:
         log_level: str = "INFO",
     ) -> None:
         logger.setLevel(log_level)
-        yield_to_others()
         context, namespace = serve.get_replica_context(), ray.get_runtime_context().namespace
         self._catalogue = catalogue
         self._stages = Stages(context.app_name)

@@ -13,12 +13,6 @@ MOST = 19
 """The nicest that a process can be."""
 
 
-def yield_to_others() -> None:
-    """For a process that answers no requests, for good."""
-    base = os.getpriority(os.PRIO_PROCESS, 0)
-    _set(base, _nicer(base))
-
-
 @contextmanager
 def yielding() -> Iterator[None]:
     """For what a process does before it answers requests; nothing where it may not come back from it.

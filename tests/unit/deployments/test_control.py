@@ -162,12 +162,6 @@ async def started(root: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture(autouse=True)
-def _not_nicer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process of the tests must not yield to others for good."""
-    monkeypatch.setattr(control, "yield_to_others", lambda: None)
-
-
-@pytest.fixture(autouse=True)
 def log_level() -> Iterator[None]:
     """A control sets it for its process; other tests say a lot at a low one."""
     before = control.logger.level
