@@ -59,7 +59,6 @@ class StageCall:
         self._handle = handle.options(
             method_name="run", _by_reference=False, request_serialization="pickle", response_serialization="pickle"
         )
-        self._run: Call = self._handle.remote
         self._session: Call | None = None
         self._answer_row_bytes = 0.0
         """Largest seen: what goes out says nothing about the size of what comes back."""
@@ -67,7 +66,7 @@ class StageCall:
     def session(self, name: str) -> "StageCall":
         """Calls that a request router may tell from those of other sessions."""
         made = copy(self)
-        made._run = made._session = _apart(self._handle.options(session_id=name))
+        made._session = _apart(self._handle.options(session_id=name))
         return made
 
     async def __call__(self, rows: Rows, count: int, terms: Terms = UNHURRIED) -> Answer:
@@ -171,7 +170,7 @@ class StageCall:
     async def _call(self, rows: Rows, count: int, terms: Terms) -> Answer | MillraceError:
         """One call; its answer, or the error that the stage returns."""
         sequence = terms.sequence
-        run = self._session or (self._run if sequence is None else self._in_sequence(sequence))
+        run = self._session or (self._handle.remote if sequence is None else self._in_sequence(sequence))
         answer: Answer | MillraceError = await cancelling(
             run(rows, count, terms.left_s, terms.priority, sequence, carried_out())
         )

@@ -11,7 +11,7 @@ from configs.graph import MODEL
 from configs.tensors import Rows
 from deployments.hop import Answer, StageCall, joined
 from graphs.terms import UNHURRIED, Terms
-from servables.shelf import check_asked
+from servables.shelf import check_asked, name_in
 
 KNOWN = 1000
 """Models whose way is remembered."""
@@ -79,5 +79,5 @@ def _rows_of(column: np.ndarray) -> dict[str, list[int]]:
         raise InvalidInput(f"input {MODEL} has the shape {list(column.shape)}; give one name a row")
     rows_of: dict[str, list[int]] = {}
     for row, name in enumerate(column):
-        rows_of.setdefault(name.decode(errors="replace") if isinstance(name, bytes) else str(name), []).append(row)
+        rows_of.setdefault(name_in(name), []).append(row)
     return rows_of

@@ -12,7 +12,7 @@ from configs.tensors import Signature
 from graphs.flat import FlatGraph
 from servables.shelf import Shelf, unknown
 from servables.sources.named import is_remote
-from servables.store import check_name
+from servables.store import is_name
 
 MODEL_HEADER = "x-model"
 """HTTP header and gRPC metadata: the model of all rows."""
@@ -68,15 +68,6 @@ def naming_of(flat: FlatGraph, signature: Signature, root: Path) -> Naming | Non
     places = [node.config.models for node in flat.nodes.values() if isinstance(node.config, ModelsNode)]
     shelves = [Shelf(place, root) for place in places if not is_remote(place)]
     return Naming(flat.model_input, Signature(inputs=others, outputs=signature.outputs), shelves)
-
-
-def is_name(model: str) -> bool:
-    """Whether this can be the name of a model."""
-    try:
-        check_name(model)
-    except ModelError:
-        return False
-    return True
 
 
 def _names(shelf: Shelf) -> set[str]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 from ray.serve.request_router import PendingRequest, ReplicaID, RunningReplica
@@ -22,7 +23,11 @@ class RingRouter(ConsistentHashRouter):  # type: ignore[misc]
     knows of: what it sent itself, and what replicas told it.
     """
 
-    _ring: Ring | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ring: Ring | None = None
+        self._chosen: Counter[ReplicaID] = Counter()
+        """Requests that are about to go to a replica: one turn of the loop may choose for hundreds before any goes."""
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
@@ -47,12 +52,6 @@ class RingRouter(ConsistentHashRouter):  # type: ignore[misc]
             self._chosen.clear()  # whatever became of requests that went elsewhere, or nowhere
         elif self._chosen[replica_id]:
             self._chosen[replica_id] -= 1
-
-    @property
-    def _chosen(self) -> Counter[ReplicaID]:
-        """Requests that are about to go to a replica: one turn of the loop may choose for hundreds before any goes."""
-        counts: Counter[ReplicaID] = self.__dict__.setdefault("_chosen_counts", Counter())
-        return counts
 
     def _load(self, replica: ReplicaID) -> int:
         known: int | None = self.replica_queue_len_cache.get(replica)

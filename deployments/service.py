@@ -11,7 +11,7 @@ import numpy as np
 
 from configs.errors import InvalidInput, MillraceError
 from configs.tensors import Rows, Signature
-from deployments.naming import MODEL_HEADER, Naming, is_name, naming_of
+from deployments.naming import MODEL_HEADER, Naming, naming_of
 from deployments.protocols.request import shown
 from deployments.tracing import Tracing
 from graphs.executor import Executor, PlacedCall, as_it_is
@@ -22,6 +22,7 @@ from graphs.plan import compile_plan
 from graphs.run import Trace
 from graphs.terms import UNHURRIED, Terms
 from servables.shelf import unknown
+from servables.store import is_name
 
 LONGEST_MESSAGE = 2_000
 """Bytes of UTF-8 of an error for a caller: gRPC carries it in metadata, percent-encoded, of 8 KiB at most."""

@@ -229,10 +229,9 @@ def stage_application(spec: StageSpec, number: int, content: str = "") -> serve.
         content: what the version must be, if it is fetched; see `servables.sources.base`.
     """
     replicas = spec.node.config.replicas or Replicas()
-    many = isinstance(spec.node.config, ModelsNode)
     router = _router(spec) if replicas.max > 1 else None
     options = stage_options(replicas, spec.cpus, spec.gpus, router)
-    if many:
+    if isinstance(spec.node.config, ModelsNode):
         stage = serve.deployment(ModelsStage, name=STAGE).options(**options).bind(spec)
     else:
         stage = serve.deployment(Stage, name=STAGE).options(**options).bind(spec, number, content)

@@ -14,10 +14,10 @@ from configs.node_options import Replicas
 from configs.tensors import Signature, TensorSpec
 from graphs.check import CheckedGraph, check_file
 from graphs.load import signature_of
-from graphs.plan import Plan, compile_plan
+from graphs.plan import compile_plan
 from graphs.trial import signatures
 from jobs import manifest
-from jobs.chain import call_rows, chain, for_a_job
+from jobs.chain import Link, call_rows, chain, for_a_job
 from jobs.columns import check, constants, types
 from jobs.finishing import DONE, ERRORS, Finishing
 from jobs.manifest import Manifest, Options
@@ -113,7 +113,7 @@ def _check_errors(asked: Asked, job: "_Job", tally: Tally) -> None:
 @dataclass(frozen=True)
 class _Job:
     graph: CheckedGraph
-    plan: Plan
+    links: Sequence[Link]
     units: Sequence[Unit]
     place: Place
     manifest: Manifest
@@ -121,8 +121,6 @@ class _Job:
     """Parts that an earlier run finished."""
     reader: Reader
     finishing: Finishing
-    processes: Replicas
-    cpus: float
 
     @property
     def rows(self) -> int | None:
@@ -136,16 +134,15 @@ class _Job:
         if left:
             from jobs.pipeline import finished_parts  # the only one that needs Ray
 
-            links = chain(self.plan, self.cpus, self.processes)
             versions = self.manifest.versions
-            yield from finished_parts(left, self.reader, links, self.graph.root, versions, self.finishing)
+            yield from finished_parts(left, self.reader, self.links, self.graph.root, versions, self.finishing)
 
 
 def _prepared(asked: Asked) -> _Job:
     checked = check_file(asked.graph, asked.root, asked.profile)
     plan = compile_plan(for_a_job(checked.flat, asked.batch_rows), asked.cpus)
     processes = Replicas(min=asked.processes, max=asked.processes)  # type: ignore[call-arg]
-    chain(plan, asked.cpus, processes)  # raises for a graph that no job can do
+    links = chain(plan, asked.cpus, processes)
     units = find_units(asked.inputs, asked.input_format)
     place = Place(asked.output)
     earlier = manifest.begun(place) if asked.resume and not asked.overwrite else None
@@ -171,7 +168,7 @@ def _prepared(asked: Asked) -> _Job:
     metadata = {"millrace.graph": job.graph, "millrace.graph_digest": job.graph_digest}
     metadata |= {f"millrace.version.{node}": f"{v.model}/{v.number}" for node, v in job.versions.items()}
     finishing = Finishing(place, asked.format, checked.flat.outputs, signature.outputs or {}, metadata)
-    return _Job(checked, plan, units, place, job, before, reader, finishing, processes, asked.cpus)
+    return _Job(checked, links, units, place, job, before, reader, finishing)
 
 
 def _inputs(asked: Asked, signature: Signature) -> tuple[dict[str, TensorSpec], Any]:
@@ -205,12 +202,12 @@ def _begun(asked: Asked, place: Place, earlier: Manifest | None, now: Manifest) 
         manifest.check_same(earlier, now, place)
         place.tidy()
         return earlier, _finished(place)
-    _clear(asked, place, place.exists(manifest.FILE))
+    _clear(asked, place)
     manifest.save(now, place)
     return now, []
 
 
-def _clear(asked: Asked, place: Place, ours: bool) -> None:
+def _clear(asked: Asked, place: Place) -> None:
     """Raises ConfigError for a place that holds anything, unless it is a job's output that may be overwritten."""
     there = place.names() if place.exists() else []
     others = [name for name in there if not _OURS.fullmatch(name)]
@@ -220,7 +217,11 @@ def _clear(asked: Asked, place: Place, ours: bool) -> None:
             "another --output"
         )
     if there and not asked.overwrite:
-        remedy = "--overwrite it" if not ours or place.exists(REPORT) else "--resume that job, or --overwrite it"
+        remedy = (
+            "--overwrite it"
+            if manifest.FILE not in there or REPORT in there
+            else "--resume that job, or --overwrite it"
+        )
         raise ConfigError(f"{place} holds the output of a job; {remedy}, or choose another --output")
     # What says that parts are done goes first, what says whose they are last: whoever is killed between can go on.
     for name in sorted(there, key=lambda name: (name == manifest.FILE, not name.startswith(f"{DONE}/"))):

@@ -9,7 +9,7 @@ from configs.errors import ModelError, NoSuchModel, NotAnswered, NotFound, Unava
 from configs.log import LOGGER
 from servables.sources.base import CONTENT_LENGTH, Local, Published, Source
 from servables.sources.named import is_remote, source_of
-from servables.store import check_name
+from servables.store import is_name
 
 logger = logging.getLogger(LOGGER)
 
@@ -28,15 +28,19 @@ class Pick(NamedTuple):
 
 def check_asked(model: str) -> str:
     """The name of a model that a client asks for. Raises NotFound if no model can have it."""
-    try:
-        return check_name(model)
-    except ModelError:  # its words are for whoever publishes a model
-        raise unknown(model) from None
+    if not is_name(model):  # the words of `check_name` are for whoever publishes a model
+        raise unknown(model)
+    return model
 
 
 def unknown(model: str, why: str = "") -> NotFound:
     """There is no such model, in the words that Triton's clients look for."""
     return NotFound(f"Request for unknown model: '{model[:100]}' is not found{why and f'; {why}'}")
+
+
+def name_in(cell: object) -> str:
+    """The name that a cell of a BYTES column holds."""
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)
 
 
 class Shelf:

@@ -116,12 +116,17 @@ def verify_model(name: str, version: int | None = None, root: Path = ROOT) -> di
 
 def check_name(name: str) -> str:
     """The name of a model, if it can be one folder's. Raises ModelError."""
-    if _NAME.fullmatch(name):
+    if is_name(name):
         return name
     raise ModelError(
         f"{name!r} cannot be a model's name: up to 128 letters, digits, `.`, `_` and `-`, of which the first is a "
         "letter or digit (--root names the folder above)"
     )
+
+
+def is_name(text: str) -> bool:
+    """Whether a model can have this name."""
+    return bool(_NAME.fullmatch(text))
 
 
 def is_number(text: str) -> bool:

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from configs.errors import ConfigError
-from jobs.chain import chain
 from jobs.job import Asked, TooManyErrors, _Job, _prepared, _report, run
 from jobs.tally import Finished, Tally
 from jobs.working import Working
@@ -54,8 +53,7 @@ def asked(folder: Path, **fields: Any) -> Asked:
 
 def done(job: _Job, most: int | None = None) -> list[Finished]:
     """Do a job here, or so many of its parts."""
-    links = chain(job.plan, job.cpus, job.processes)
-    processes = [Working(link, job.graph.root, job.manifest.versions) for link in links]
+    processes = [Working(link, job.graph.root, job.manifest.versions) for link in job.links]
     finished = []
     for unit in job.units:
         for part in job.reader(unit):
