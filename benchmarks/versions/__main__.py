@@ -27,6 +27,7 @@ def main(
     swaps: Annotated[int, typer.Option(help="Versions of the model in the gateway that take over.")] = 100,
     placed: Annotated[int, typer.Option(help="Versions of the model in a process of its own that take over.")] = 30,
     proxy: Annotated[str, typer.Option(help="`haproxy`, `python`, or both with a comma.")] = ",".join(PROXIES),
+    minutes: Annotated[float, typer.Option(help="After so long under kills no further version is published.")] = 40,
     quick: Annotated[bool, typer.Option("--quick", help="A few swaps; prints only.")] = False,
 ) -> None:
     """New versions under load; replaces RESULTS.md and results.png.
@@ -34,9 +35,9 @@ def main(
     The last outcome behind a proxy that is not asked for stays on the page. Ends with 1 if an aim is missed. Run it on
     a machine that does nothing else.
     """
-    amount = Amount(60, {INLINE: 20, NETWORK: 10, PLACED: 6}, 60, {INLINE: swaps, PLACED: placed})
+    amount = Amount(60, {INLINE: 20, NETWORK: 10, PLACED: 6}, 60, {INLINE: swaps, PLACED: placed}, minutes * 60)
     if quick:
-        amount = Amount(10, {INLINE: 4, NETWORK: 2, PLACED: 2}, 10, {INLINE: 8, PLACED: 3})
+        amount = Amount(10, {INLINE: 4, NETWORK: 2, PLACED: 2}, 10, {INLINE: 8, PLACED: 3}, 180)
     outcomes = [_one(each, amount) for each in proxy.split(",")]
     out.print(escape(render(outcomes)))
     if not quick:

@@ -22,7 +22,7 @@ from rollouts.store import StateStore, Transition
 BROKEN_EVERY = 5
 """Of so many versions, one cannot be loaded, while control is killed."""
 KILL_EVERY_S = 10.0
-_FAIL_S = 180
+_FAIL_S = 300
 """Longest time until a broken version is found out."""
 _ALL = 1_000_000
 """More transitions than there are."""
@@ -40,6 +40,8 @@ class Amount:
     """How often the alias changes, once a second."""
     swaps: dict[str, int]
     """Model → swaps, of all models at the same time, while control is killed."""
+    killed_s: float
+    """After so long no further swap begins while control is killed: one takes as long as control needs to come back."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,15 @@ class _Swaps:
             time.sleep(amount.calm_s)
         for model, count in amount.alone.items():
             with self._part(ALONE + model):
-                self._swap(model, count, broken=False)
+                self._swap(model, count)
         self._registry.point_to(NUMBERS[-1])  # so that it has been loaded, and flips are nothing but flips
         self._generator.wait(ALIASED, NUMBERS[-1])
         with self._part(FLIPS):
             self._flip(amount.flips)
         with self._part(SWAPS), Kills(server, KILL_EVERY_S) as kills, ThreadPoolExecutor(len(SWAPPED)) as pool:
             self._kills = kills.at
-            for done in [pool.submit(self._swap, model, count, True) for model, count in amount.swaps.items()]:
+            until = time.monotonic() + amount.killed_s
+            for done in [pool.submit(self._swap, model, count, until) for model, count in amount.swaps.items()]:
                 done.result()
         return self._kills
 
@@ -141,12 +144,16 @@ class _Swaps:
         history = self._store.history(servable(ALIASED), _ALL)
         return sum(change.after is Phase.ROUTED and change.at >= since for change in history)
 
-    def _swap(self, model: str, count: int, broken: bool) -> None:
-        """Publish one version after another, each when the one before has answered, or has failed."""
+    def _swap(self, model: str, count: int, killed_until: float | None = None) -> None:
+        """Publish one version after another, each when the one before has answered, or has failed.
+
+        Args:
+            killed_until: monotonic; while control is killed, some are broken, and none begins later.
+        """
         left = count
-        while left:
+        while left and (killed_until is None or time.monotonic() < killed_until):
             self._last[model] = number = self._last[model] + 1
-            if broken and number % BROKEN_EVERY == 0:
+            if killed_until is not None and number % BROKEN_EVERY == 0:
                 self._publisher.publish(model, number, broken=True)
                 self._wait_failed(model, number)
             else:

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
 
 from configs.errors import ConfigError, MissingExtra, Unavailable
-from rollouts.database import alembic_config, open_database
+from rollouts.database import NEWEST, alembic_config, open_database
 from rollouts.life import Life, Phase
 from rollouts.plan import STEPS, Reroute
 from rollouts.store import Routes, StateStore
@@ -90,6 +91,7 @@ def test_the_migrations_make_the_tables_of_the_code(url: str) -> None:
     engine = open_database(url)
     with engine.begin() as connection:
         command.check(alembic_config(connection))
+        assert ScriptDirectory.from_config(alembic_config(connection)).get_current_head() == NEWEST
     engine.dispose()
 
 
