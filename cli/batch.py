@@ -54,7 +54,7 @@ def batch(
 ) -> None:
     """Score files with a graph: each row once, bad rows aside, restarted where it stopped.
 
-    The output has a file for each part, `errors/` for rows without an answer, and report.json.
+    The output has a file for each part, `_errors/` for rows without an answer, and _report.json.
     """
     from jobs.cluster import connected
     from jobs.job import Asked, run

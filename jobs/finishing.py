@@ -13,9 +13,9 @@ from jobs.part import Bad, Part
 from jobs.tally import Finished
 from jobs.writing import Place, to_table
 
-DONE = "done"
+DONE = "_done"
 """Folder of what is known of finished parts, beside the output."""
-ERRORS = "errors"
+ERRORS = "_errors"
 """Folder of the rows that have no answer."""
 
 

@@ -29,7 +29,7 @@ from jobs.versions import Version, resolve
 from jobs.writing import Place, check_names
 from servables.base import LoadOptions
 
-REPORT = "report.json"
+REPORT = "_report.json"
 PART_ROWS = 8192
 """Most rows of a part, so of an output file."""
 PART_BYTES = 32 << 20

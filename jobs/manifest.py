@@ -11,7 +11,7 @@ from graphs.flat import FlatGraph
 from jobs.versions import Version
 from jobs.writing import Place
 
-FILE = "manifest.json"
+FILE = "_manifest.json"
 LAYOUT = 1
 """Of the output's folder; another number is another layout."""
 

@@ -51,18 +51,18 @@ def test_a_job_that_is_killed_goes_on_and_has_each_row_once(digits: Path) -> Non
     subprocess.run(command(digits, "whole"), cwd=ROOT, env=ENVIRONMENT, check=True, timeout=180)
     whole = answers(digits, "whole")
     assert sorted(whole) == list(range(ROWS))
-    assert json.loads((digits / "whole/report.json").read_text())["rows"] == ROWS
+    assert json.loads((digits / "whole/_report.json").read_text())["rows"] == ROWS
 
     with (digits / "log").open("wb") as log:
         job = subprocess.Popen(
             command(digits, "killed"), cwd=ROOT, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
         )
-    while len(list((digits / "killed").glob("done/*"))) < 2:
+    while len(list((digits / "killed").glob("_done/*"))) < 2:
         assert job.poll() is None, (digits / "log").read_text()
         time.sleep(0.01)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
-    done = len(list((digits / "killed").glob("done/*")))
+    done = len(list((digits / "killed").glob("_done/*")))
     again = subprocess.run(
         command(digits, "killed", "--resume"), cwd=ROOT, env=ENVIRONMENT, timeout=180, capture_output=True, text=True
     )

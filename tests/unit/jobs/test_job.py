@@ -79,7 +79,7 @@ def test_each_row_is_answered_once_and_the_bad_ones_are_named(folder: Path) -> N
         "key": [f"k{i}" for i in range(91)],
         "y": [2 * i for i in range(91)],
     }
-    files = sorted((folder / "out/errors").iterdir())
+    files = sorted((folder / "out/_errors").iterdir())
     errors = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert [error["row"] for error in errors] == list(range(91, 100))
     assert errors[0] == {
@@ -113,7 +113,7 @@ def test_a_job_goes_on_where_it_stopped(folder: Path) -> None:
 
 def test_a_part_that_was_half_written_is_written_again(folder: Path) -> None:
     done(_prepared(asked(folder)), most=2)
-    (folder / "out/done/00000-00001.json").unlink()
+    (folder / "out/_done/00000-00001.json").unlink()
     (folder / "out/00000-00001.parquet").write_bytes(b"PAR1")
     assert len(done(_prepared(asked(folder, resume=True)))) == 6
     assert output(folder).num_rows == 91
@@ -123,16 +123,16 @@ def test_a_row_of_which_a_kept_column_is_bad_has_no_answer(folder: Path) -> None
     (folder / "in.csv").write_bytes(b"key,x\nk0,0\n\xff,1\nk2,2\n")
     done(_prepared(asked(folder, inputs=[str(folder / "in.csv")])))
     assert output(folder).to_pydict() == {"key": ["k0", "k2"], "y": [0, 4]}
-    [file] = (folder / "out/errors").iterdir()
+    [file] = (folder / "out/_errors").iterdir()
     assert [json.loads(line)["row"] for line in file.read_text().splitlines()] == [1]
 
 
 def test_what_an_earlier_try_left_goes(folder: Path) -> None:
     job = _prepared(asked(folder))
-    (folder / "out/errors").mkdir()
-    (folder / "out/errors/00000-00000.jsonl").write_text("{}")
+    (folder / "out/_errors").mkdir()
+    (folder / "out/_errors/00000-00000.jsonl").write_text("{}")
     done(job, most=1)
-    assert list((folder / "out/errors").iterdir()) == []
+    assert list((folder / "out/_errors").iterdir()) == []
 
 
 def test_more_errors_than_allowed_end_the_job_also_when_it_goes_on(folder: Path) -> None:
@@ -168,7 +168,7 @@ def test_another_input_or_graph_is_another_job(folder: Path) -> None:
 def test_overwriting_takes_our_own_output_only(folder: Path) -> None:
     done(_prepared(asked(folder)), most=2)
     assert _prepared(asked(folder, overwrite=True)).before == []
-    assert sorted(path.name for path in (folder / "out").rglob("*") if path.is_file()) == ["manifest.json"]
+    assert sorted(path.name for path in (folder / "out").rglob("*") if path.is_file()) == ["_manifest.json"]
     (folder / "others").mkdir()
     (folder / "others/notes.txt").write_text("mine")
     for overwrite in (False, True):
