@@ -39,7 +39,10 @@ def batch(
         list[str] | None, typer.Option(help="<input>=<value> of an input that is one number for all rows; repeat.")
     ] = None,
     keep: Annotated[str, typer.Option(help="Columns that pass through, with commas: keys, for instance.")] = "",
-    batch_rows: Annotated[int, typer.Option(help="Most rows in a call of a node without `batch:`.", min=1)] = 1024,
+    limit: Annotated[int | None, typer.Option(help="Only the first rows, files by name.", min=1)] = None,
+    batch_rows: Annotated[
+        int | None, typer.Option(help="Most rows in a call of a node without `batch:`; else tried out.", min=1)
+    ] = None,
     part_rows: Annotated[int, typer.Option(help="Most rows of an output file.", min=1)] = 8192,
     processes: Annotated[int, typer.Option(help="For the nodes that are not placed.", min=1)] = 1,
     cpus: Annotated[float, typer.Option(help="CPUs of each of them.", min=0.01)] = 1.0,
@@ -57,7 +60,7 @@ def batch(
     The output has a file for each part, `_errors/` for rows without an answer, and _report.json.
     """
     from jobs.cluster import connected
-    from jobs.job import Asked, run
+    from jobs.job import Asked, prepare, run
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: use {', '.join(FORMATS)}")
@@ -72,6 +75,7 @@ def batch(
         columns=_pairs("--column", column),
         constants={name: _value(name, value) for name, value in _pairs("--constant", constant).items()},
         keep=tuple(name for name in keep.split(",") if name),
+        limit=limit,
         batch_rows=batch_rows,
         part_rows=part_rows,
         processes=processes,
@@ -80,8 +84,9 @@ def batch(
         resume=resume,
         overwrite=overwrite,
     )
+    job = prepare(asked)
     with connected(address), _progress() as tell:
-        report = run(asked, tell)
+        report = run(job, tell)
     for line in report.lines():
         out.print(line, highlight=False, markup=False, soft_wrap=True)
 

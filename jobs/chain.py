@@ -9,6 +9,8 @@ from configs.node_options import Batch, Replicas
 from graphs.flat import Edge, FlatGraph, FlatNode
 from graphs.plan import DECIDE, Plan, Step, StepKind
 
+CALL_ROWS = 1024
+"""Most rows in one call of a node, where nobody says or has found another number."""
 NO_HURRY_S = 1e9
 """A job's rows wait for a node as long as it takes."""
 
@@ -57,23 +59,28 @@ def chain(plan: Plan, cpus: float, replicas: Replicas) -> list[Link]:
     return [_link(plan, groups, number, cpus, replicas) for number in range(len(groups))]
 
 
-def for_a_job(graph: FlatGraph, rows: int) -> FlatGraph:
+def for_a_job(graph: FlatGraph, calls: Mapping[str, int]) -> FlatGraph:
     """The graph without what is for requests that hurry: second calls, timeouts, caches, limits of waiting.
 
     Args:
-        rows: most rows in one call of a node that does not say it itself.
+        calls: node → most rows in one of its calls, where it does not say it itself.
     """
-    return replace(graph, nodes={name: _unhurried(node, rows) for name, node in graph.nodes.items()})
+    nodes = {name: _unhurried(node, calls.get(name, CALL_ROWS)) for name, node in graph.nodes.items()}
+    return replace(graph, nodes=nodes)
 
 
-def call_rows(graph: FlatGraph, rows: int) -> int:
-    """Rows that go through all nodes together: no node is called with more than it says."""
-    limits = [node.batch.max_rows for node in graph.nodes.values() if "max_rows" in node.batch.model_fields_set]
-    return min([rows, *limits])
+def call_rows(graph: FlatGraph) -> int:
+    """Rows that go through all nodes of a job's graph together: no node is called with more than it says."""
+    return min((node.batch.max_rows for node in graph.nodes.values()), default=CALL_ROWS)
+
+
+def says_rows(node: FlatNode) -> bool:
+    """Whether the graph says how many rows a call of the node takes."""
+    return "max_rows" in node.batch.model_fields_set
 
 
 def _unhurried(node: FlatNode, rows: int) -> FlatNode:
-    most = node.batch.max_rows if "max_rows" in node.batch.model_fields_set else rows
+    most = node.batch.max_rows if says_rows(node) else rows
     batch = Batch(max_rows=most, p99_ms=None, max_wait_s=NO_HURRY_S)
     changes = {"batch": batch, "hedge": False, "timeout_s": None, "cache": None}
     fallback = _unhurried(node.fallback, rows) if node.fallback is not None else None

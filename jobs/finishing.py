@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from configs.tensors import Rows, TensorSpec
 from graphs.flat import Edge
+from jobs.manifest import check_ours
 from jobs.part import Bad, Part
 from jobs.tally import Finished
 from jobs.writing import Place, to_table
@@ -27,6 +28,7 @@ class Finishing:
         outputs: of the graph: name → edge.
         specs: of the graph's outputs.
         metadata: of every output file.
+        run: whose output it is.
     """
 
     place: Place
@@ -34,9 +36,14 @@ class Finishing:
     outputs: Mapping[str, Edge]
     specs: Mapping[str, TensorSpec]
     metadata: Mapping[str, str]
+    run: str
 
     def __call__(self, part: Part) -> Finished:
-        """The files of a part. The last one that is written is the word that it is done."""
+        """The files of a part. The last one that is written is the word that it is done.
+
+        Raises ConfigError: another run has taken the output, or a file cannot be written.
+        """
+        check_ours(self.place, self.run)
         errors, table = f"{ERRORS}/{part.name}.jsonl", f"{part.name}.{self.format}"
         if part.bad:
             self.place.write_lines(errors, [self._error(part, each) for each in part.bad])

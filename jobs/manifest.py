@@ -12,7 +12,7 @@ from jobs.versions import Version
 from jobs.writing import Place
 
 FILE = "_manifest.json"
-LAYOUT = 1
+LAYOUT = 2
 """Of the output's folder; another number is another layout."""
 
 
@@ -27,6 +27,7 @@ class Options:
     keep: tuple[str, ...]
     """Columns that pass through."""
     format: str
+    limit: int | None
     part_rows: int
     part_bytes: int
 
@@ -44,6 +45,10 @@ class Manifest:
     options: Options
     versions: Mapping[str, Version] = field(default_factory=dict)
     """Node → version, found when the job began."""
+    calls: Mapping[str, int] = field(default_factory=dict)
+    """Node → most rows of a call, given or found by a probe when the job began."""
+    run: str = ""
+    """The run that writes to the output, by a name of its own; whoever goes on with the job is another."""
     layout: int = LAYOUT
 
 
@@ -80,6 +85,13 @@ def check_same(before: Manifest, now: Manifest, place: Place) -> None:
         )
 
 
+def check_ours(place: Place, run: str) -> None:
+    """Raises ConfigError if the output is no longer this run's, so that it adds nothing to another's."""
+    document = place.read_json(FILE)
+    if document is None or document["run"] != run:
+        raise ConfigError(f"{place} was taken over by another run of the job, or by another job; this run ends")
+
+
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)  # a tuple and what JSON made of it are the same
 
@@ -101,4 +113,6 @@ def _parsed(document: dict[str, Any]) -> Manifest:
         units=int(document["units"]),
         options=Options(**{**options, "keep": tuple(options["keep"])}),
         versions={node: Version(*version) for node, version in document["versions"].items()},
+        calls=document["calls"],
+        run=document["run"],
     )

@@ -3,6 +3,8 @@
 import logging
 import pickle
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +43,30 @@ class Process:
         return _block(pickle.dumps(self._finishing(part)))
 
 
-def finished_parts(
-    units: Sequence[Unit],
-    reader: Reader,
-    links: Sequence[Link],
-    root: Path,
-    versions: Mapping[str, Version],
-    finishing: Finishing,
-) -> Generator[Finished]:
-    """Run a job on these units: gives each part when its files are whole.
+@dataclass(frozen=True)
+class Work:
+    """What is to be done on which units."""
+
+    units: Sequence[Unit]
+    reader: Reader
+    links: Sequence[Link]
+    root: Path
+    versions: Mapping[str, Version]
+    """Node → the version that it uses."""
+    finishing: Finishing
+
+
+def finished_parts(work: Work) -> Generator[Finished]:
+    """Do it: gives each part when its files are whole.
 
     Ray must be initialised. To stop early, close the iterator.
 
     Raises:
         MillraceError: what ended the job: a model that does not load, a file that cannot be written.
     """
-    _check_room(links)
-    data = _dataset(units, reader, links, root, versions, finishing)
+    _check_room(work.links)
+    with _settings():
+        data = _dataset(work)
     try:
         for row in data.iter_rows():
             part: Finished = pickle.loads(row[COLUMN])  # made by `Process`
@@ -80,27 +89,28 @@ def _check_room(links: Sequence[Link]) -> None:
             )
 
 
-def _dataset(
-    units: Sequence[Unit],
-    reader: Reader,
-    links: Sequence[Link],
-    root: Path,
-    versions: Mapping[str, Version],
-    finishing: Finishing,
-) -> Dataset:
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of plans and progress bars; ours are others
-    context = DataContext.get_current()
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Of the data sets that are made in it; the caller's own have theirs."""
+    before = DataContext.get_current()
+    context = before.copy()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a part is a block: it goes on as soon as it is read
     context.raise_original_map_exception = True  # with its reason, which Ray's own error loses on its way
-    items = [{COLUMN: pickle.dumps(unit)} for unit in units]
+    with DataContext.current(context):
+        yield
+
+
+def _dataset(work: Work) -> Dataset:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of plans and progress bars; ours are others
+    items = [{COLUMN: pickle.dumps(unit)} for unit in work.units]
     data = ray.data.from_items(items, override_num_blocks=len(items))
-    data = data.map_batches(_reading(reader), batch_size=1, num_cpus=0, compute=TaskPoolStrategy(size=READERS))
-    for link in links:
-        last = link is links[-1]
+    data = data.map_batches(_reading(work.reader), batch_size=1, num_cpus=0, compute=TaskPoolStrategy(size=READERS))
+    for link in work.links:
+        last = link is work.links[-1]
         data = data.map_batches(
             Process,
-            fn_constructor_args=(link, root, versions, finishing if last else None),
+            fn_constructor_args=(link, work.root, work.versions, work.finishing if last else None),
             batch_size=1,
             num_cpus=link.cpus,
             num_gpus=link.gpus or None,

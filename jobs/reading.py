@@ -88,10 +88,23 @@ def read(
     """
     schema = schema_of(unit, columns, types)
     with refusals(unit.name):
-        yield from _cut(_READS[unit.format](unit, schema, rows, most_bytes), unit, rows, most_bytes)
+        yield from _cut(_first(_READS[unit.format](unit, schema, rows, most_bytes), unit.rows), unit, rows, most_bytes)
 
 
 _Table = tuple[pa.Table, dict[int, str]]
+
+
+def _first(tables: Iterator[_Table], rows: int | None) -> Iterator[_Table]:
+    """So many rows; None: all."""
+    left = rows
+    for table, bad in tables:
+        if left is None or table.num_rows <= left:
+            yield table, bad
+        else:
+            yield table.slice(0, left), {index: why for index, why in bad.items() if index < left}
+        left = None if left is None else left - table.num_rows
+        if left is not None and left <= 0:
+            return
 
 
 def _cut(tables: Iterator[_Table], unit: Unit, rows: int, most_bytes: int) -> Iterator[Piece]:

@@ -56,7 +56,7 @@ class Unit:
     first_row: int
     """Position in the file (images: among all images of the job) of the unit's first row."""
     rows: int | None
-    """Number of rows; None where only reading tells."""
+    """Number of rows that are read, from the first on; None: all, and only reading tells how many."""
     stamp: str
     """Hash of paths, sizes and times of the files: another one means that they changed."""
 

@@ -10,7 +10,7 @@ from graphs.executor import Executor
 from graphs.instances import load_instance, warm_up
 from jobs.chain import Link
 from jobs.part import Bad, Part
-from jobs.scoring import score
+from jobs.scoring import Piece, Scored, score
 from jobs.versions import Version
 from servables.base import LoadOptions
 
@@ -39,13 +39,18 @@ class Working:
     def __call__(self, part: Part) -> Part:
         """The part with what the link's nodes give; rows that have no answer are among the bad ones."""
         started = time.perf_counter()
-        scored = self._loop.run_until_complete(score(self._executor, part.pieces))
-        for piece in scored.pieces:
-            piece.frame.keep(self._link.keeps)
+        scored = self.scored(part.pieces)
         stage = "+".join(self._link.nodes)
         bad = [Bad(row, stage, reason) for row, reason in sorted(scored.bad.items())]
         seconds = {stage: time.perf_counter() - started}
         return replace(part, pieces=scored.pieces, bad=part.bad + bad, seconds=part.seconds | seconds)
+
+    def scored(self, pieces: list[Piece]) -> Scored:
+        """Rows with what the link's nodes give, without what no later link needs."""
+        scored = self._loop.run_until_complete(score(self._executor, pieces))
+        for piece in scored.pieces:
+            piece.frame.keep(self._link.keeps)
+        return scored
 
     def close(self) -> None:
         """End the threads, close the nodes."""

@@ -38,7 +38,7 @@ def picky(x: np.ndarray) -> dict[str, np.ndarray]:
 
 def compiled(graph: dict[str, Any], rows: int = 64) -> Plan:
     flat = check_graph(GraphConfig.model_validate(graph), Path.cwd()).flat
-    return compile_plan(for_a_job(flat, rows))
+    return compile_plan(for_a_job(flat, dict.fromkeys(flat.nodes, rows)))
 
 
 def part(plan: Plan, inputs: dict[str, np.ndarray], rows: int) -> Part:
@@ -152,7 +152,7 @@ def test_what_no_job_can_do_is_refused() -> None:
 
 def test_batches_are_the_jobs_unless_the_graph_says_otherwise() -> None:
     nodes = {"a": add("x", batch={"max_rows": 16}, hedge=True, replicas=2, timeout_s=1), "b": add("a.y", retries=1)}
-    flat = for_a_job(check_graph(config(nodes, {"y": "b.y"}), Path.cwd()).flat, 1000)
+    flat = for_a_job(check_graph(config(nodes, {"y": "b.y"}), Path.cwd()).flat, {"a": 1000, "b": 1000})
     assert {name: node.batch.max_rows for name, node in flat.nodes.items()} == {"a": 16, "b": 1000}
     assert not flat.nodes["a"].config.hedge
     assert flat.nodes["a"].config.timeout_s is None

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from configs.errors import ConfigError
-from jobs.job import Asked, TooManyErrors, _Job, _prepared, _report, run
+from jobs.job import Asked, Running, TooManyErrors, prepare, run
 from jobs.tally import Finished, Tally
 from jobs.working import Working
 
@@ -51,17 +51,22 @@ def asked(folder: Path, **fields: Any) -> Asked:
     return Asked(graph=folder / "g.yaml", root=Path.cwd(), **{**given, "batch_rows": 4, **fields})
 
 
-def done(job: _Job, most: int | None = None) -> list[Finished]:
+def begun(folder: Path, **fields: Any) -> Running:
+    return prepare(asked(folder, **fields)).begin()
+
+
+def done(running: Running, most: int | None = None) -> list[Finished]:
     """Do a job here, or so many of its parts."""
-    processes = [Working(link, job.graph.root, job.manifest.versions) for link in job.links]
+    job = running.job
+    processes = [Working(link, job.graph.root, job.manifest.versions) for link in running.links]
     finished = []
-    for unit in job.units:
-        for part in job.reader(unit):
+    for unit in running.left:
+        for part in running.reader(unit):
             if len(finished) == most:
                 break
             for process in processes:
                 part = process(part)
-            finished.append(job.finishing(part))
+            finished.append(running.finishing(part))
     for process in processes:
         process.close()
     return finished
@@ -73,7 +78,7 @@ def output(folder: Path, name: str = "out") -> pa.Table:
 
 
 def test_each_row_is_answered_once_and_the_bad_ones_are_named(folder: Path) -> None:
-    job = _prepared(asked(folder))
+    job = begun(folder)
     finished = done(job)
     assert output(folder).to_pydict() == {
         "key": [f"k{i}" for i in range(91)],
@@ -92,43 +97,43 @@ def test_each_row_is_answered_once_and_the_bad_ones_are_named(folder: Path) -> N
     tally = Tally()
     for part in finished:
         tally.add(part)
-    lines = "\n".join(_report(asked(folder), job, tally, 2.0).lines())
+    lines = "\n".join(job.report(tally, 2.0).lines())
     assert "100 rows in 7 parts, 9 without an answer" in lines
     assert "50 rows/s" in lines
     assert "picky: " in lines
 
 
 def test_a_job_goes_on_where_it_stopped(folder: Path) -> None:
-    done(_prepared(asked(folder)), most=3)
+    done(begun(folder), most=3)
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*.parquet")}
-    again = _prepared(asked(folder, resume=True))
+    again = begun(folder, resume=True)
     assert [part.name for part in again.before] == ["00000-00000", "00000-00001", "00000-00002"]
     assert len(done(again)) == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
     whole = asked(folder, output=str(folder / "whole"))
-    done(_prepared(whole))
+    done(prepare(whole).begin())
     assert output(folder) == output(folder, "whole")
-    assert list(_prepared(asked(folder, resume=True)).parts()) == []
+    assert list(begun(folder, resume=True).parts()) == []
 
 
 def test_a_part_that_was_half_written_is_written_again(folder: Path) -> None:
-    done(_prepared(asked(folder)), most=2)
+    done(begun(folder), most=2)
     (folder / "out/_done/00000-00001.json").unlink()
     (folder / "out/00000-00001.parquet").write_bytes(b"PAR1")
-    assert len(done(_prepared(asked(folder, resume=True)))) == 6
+    assert len(done(begun(folder, resume=True))) == 6
     assert output(folder).num_rows == 91
 
 
 def test_a_row_of_which_a_kept_column_is_bad_has_no_answer(folder: Path) -> None:
     (folder / "in.csv").write_bytes(b"key,x\nk0,0\n\xff,1\nk2,2\n")
-    done(_prepared(asked(folder, inputs=[str(folder / "in.csv")])))
+    done(begun(folder, inputs=[str(folder / "in.csv")]))
     assert output(folder).to_pydict() == {"key": ["k0", "k2"], "y": [0, 4]}
     [file] = (folder / "out/_errors").iterdir()
     assert [json.loads(line)["row"] for line in file.read_text().splitlines()] == [1]
 
 
 def test_what_an_earlier_try_left_goes(folder: Path) -> None:
-    job = _prepared(asked(folder))
+    job = begun(folder)
     (folder / "out/_errors").mkdir()
     (folder / "out/_errors/00000-00000.jsonl").write_text("{}")
     done(job, most=1)
@@ -136,10 +141,10 @@ def test_what_an_earlier_try_left_goes(folder: Path) -> None:
 
 
 def test_more_errors_than_allowed_end_the_job_also_when_it_goes_on(folder: Path) -> None:
-    done(_prepared(asked(folder)))
+    done(begun(folder))
     with pytest.raises(TooManyErrors, match=r"9 rows have no answer, more than --max-errors 8"):
-        run(asked(folder, resume=True, max_errors=8))
-    assert run(asked(folder, resume=True, max_errors=9)).bad == 9
+        run(prepare(asked(folder, resume=True, max_errors=8)))
+    assert run(prepare(asked(folder, resume=True, max_errors=9))).bad == 9
 
 
 @pytest.mark.parametrize(
@@ -151,29 +156,29 @@ def test_more_errors_than_allowed_end_the_job_also_when_it_goes_on(folder: Path)
     ],
 )
 def test_an_output_that_is_there(folder: Path, change: dict[str, Any], message: str) -> None:
-    done(_prepared(asked(folder)), most=1)
+    done(begun(folder), most=1)
     with pytest.raises(ConfigError, match=message):
-        _prepared(asked(folder, **change))
+        begun(folder, **change)
 
 
 def test_another_input_or_graph_is_another_job(folder: Path) -> None:
-    done(_prepared(asked(folder)), most=1)
+    done(begun(folder), most=1)
     pq.write_table(pa.table({"key": ["k"], "x": [1]}), folder / "in.parquet")
     graph = (folder / "g.yaml").read_text()
     (folder / "g.yaml").write_text(graph.replace("test_job:double", "test_job:picky").replace("x: x", "y: x", 1))
     with pytest.raises(ConfigError, match=r"another graph, another input: its parts would not go together"):
-        _prepared(asked(folder, resume=True))
+        begun(folder, resume=True)
 
 
 def test_overwriting_takes_our_own_output_only(folder: Path) -> None:
-    done(_prepared(asked(folder)), most=2)
-    assert _prepared(asked(folder, overwrite=True)).before == []
+    done(begun(folder), most=2)
+    assert begun(folder, overwrite=True).before == []
     assert sorted(path.name for path in (folder / "out").rglob("*") if path.is_file()) == ["_manifest.json"]
     (folder / "others").mkdir()
     (folder / "others/notes.txt").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(ConfigError, match=r"others.*notes.txt"):
-            _prepared(asked(folder, output=str(folder / "others"), overwrite=overwrite))
+            begun(folder, output=str(folder / "others"), overwrite=overwrite)
     assert (folder / "others/notes.txt").read_text() == "mine"
 
 
@@ -191,8 +196,30 @@ def test_what_cannot_be_is_said_before_anything_is_written(
     folder: Path, fields: dict[str, Any], message: str | None
 ) -> None:
     if message is None:
-        _prepared(asked(folder, **fields))
+        begun(folder, **fields)
         return
     with pytest.raises(ConfigError, match=message):
-        _prepared(asked(folder, **fields))
+        begun(folder, **fields)
     assert not (folder / "out").exists()
+
+
+def test_a_run_that_was_replaced_adds_nothing(folder: Path) -> None:
+    first = begun(folder)
+    done(first, most=1)
+    second = begun(folder, resume=True)
+    with pytest.raises(ConfigError, match="was taken over by another run"):
+        done(first, most=2)
+    assert len(done(second)) == 6
+    assert output(folder).num_rows == 91
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl"])
+def test_a_limit_takes_the_first_rows(folder: Path, name: str) -> None:
+    (folder / "in.csv").write_text("key,x\n" + "".join(f"k{i},{i}\n" for i in range(ROWS)))
+    (folder / "in.jsonl").write_text("".join(f'{{"key": "k{i}", "x": {i}}}\n' for i in range(ROWS)))
+    limited = begun(folder, limit=21, inputs=[str(folder / name)])
+    assert limited.job.rows == 21
+    assert [part.rows for part in done(limited)] == [16, 5]
+    assert output(folder).to_pydict()["y"] == [2 * i for i in range(21)]
+    with pytest.raises(ConfigError, match=r"another limit \(21 then, None now\)"):
+        begun(folder, resume=True, inputs=[str(folder / name)])

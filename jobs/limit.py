@@ -1,0 +1,34 @@
+"""The first rows of a data set: its units, the last one cut."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jobs.reading import read
+from jobs.units import Unit
+
+_ROWS, _BYTES = 8192, 8 << 20
+
+
+def limited(units: Sequence[Unit], most: int) -> list[Unit]:
+    """Units of no more than `most` rows in all. Files that do not say how many they hold are read until that is known.
+
+    Raises ConfigError for a file that cannot be read so far.
+    """
+    left, taken = most, []
+    for unit in units:
+        if left <= 0:
+            break
+        rows = min(left, _counted(unit, left) if unit.rows is None else unit.rows)
+        taken.append(replace(unit, rows=rows, paths=unit.paths[:rows] if unit.format == "images" else unit.paths))
+        left -= rows
+    return taken
+
+
+def _counted(unit: Unit, most: int) -> int:
+    """Rows of a unit, or `most` if it has more."""
+    counted = 0
+    for piece in read(unit, _ROWS, _BYTES):
+        counted += piece.table.num_rows
+        if counted >= most:
+            break
+    return min(counted, most)
