@@ -1,0 +1,170 @@
+"""Write a table's ids and vectors as a vector index."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.errors import ModelError
+from servables.files import SAMPLES
+from servables.index_exact import LONGEST, Metric
+from servables.index_file import IDS, OFFSETS, TEXTS, VECTORS, Index, Kind, read_vectors, save
+from servables.index_graph import write_graph
+
+
+def write_index(
+    folder: Path, table: pa.Table, key: str, vector: str, metric: Metric = "cosine", kind: Kind = "exact"
+) -> Index:
+    """Write the files of a version into an existing, empty folder; they can be published as any version's.
+
+    Args:
+        key: column of the ids: integers or texts, each once.
+        vector: column of the vectors: lists of numbers, all of one size. Kept as FP32.
+        metric: what is near: the greatest `cosine` (each vector gets the length 1) or `inner_product`, or the smallest
+            distance (`l2`).
+        kind: `exact` compares with all items; `faiss` searches in a graph (HNSW), which is built here: seconds for ten
+            thousand items, minutes for a million.
+
+    Raises:
+        ModelError: names the column, and the key where a row is at fault.
+        MissingExtra: FAISS is not installed.
+    """
+    index = _write_vectors(folder, table, key, vector, metric)
+    if kind == "faiss":
+        index = write_graph(folder, index, read_vectors(folder, index))
+    save(folder, index)
+    return index
+
+
+def _write_vectors(folder: Path, table: pa.Table, key: str, vector: str, metric: Metric) -> Index:
+    """All files but `index.json`, whose content it returns."""
+    keys = _keys(table, key)
+    dimensions = 0
+    with (folder / VECTORS).open("xb") as file:
+        for first, found in _vectors(table, vector, keys):
+            dimensions = dimensions or found.shape[1]
+            if found.shape[1] != dimensions:
+                raise ModelError(
+                    f"column {vector!r}: {_item(keys, first)} has {found.shape[1]} numbers, the first item"
+                    f" {dimensions}; all need as many"
+                )
+            written = _checked(found, keys, first, metric)
+            if not first:
+                (folder / SAMPLES).write_bytes(orjson.dumps({"vector": [written[0].tolist()]}))
+            file.write(written.tobytes())
+    _write_ids(folder, keys)
+    kind: Literal["INT64", "BYTES"] = "INT64" if pa.types.is_integer(keys.type) else "BYTES"
+    return Index(metric=metric, kind="exact", items=len(keys), dimensions=dimensions, ids=kind)
+
+
+def _keys(table: pa.Table, key: str) -> pa.Array:
+    """The ids: int64 or large_binary."""
+    column = _column(table, key)
+    if not table.num_rows:
+        raise ModelError("the table has no rows; an index needs at least one item")
+    if column.null_count:
+        row = pc.index(pc.is_null(column), True).as_py()
+        raise ModelError(f"key column {key!r}: row {row} has none (null); give each item a key")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_binary(kind)
+    if not text and not pa.types.is_integer(kind):
+        raise ModelError(f"key column {key!r} holds {kind}; ids are integers or texts")
+    try:
+        # Texts pass through large_string's layout as they are; integers above INT64 do not fit.
+        found = column.cast(pa.large_binary() if text else pa.int64()).combine_chunks()
+    except pa.ArrowInvalid as error:
+        raise ModelError(f"key column {key!r}: {error}; ids are INT64 or texts") from error
+    _check_once(found, key)
+    return found
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _check_once(keys: pa.Array, key: str) -> None:
+    counts = pc.value_counts(keys)
+    values, times = counts.field("values"), counts.field("counts")
+    if (most := pc.max(times).as_py()) > 1:
+        twice = values[pc.index(times, most).as_py()]
+        raise ModelError(f"key column {key!r}: {_text(twice)} is there {most} times; a key names one row")
+
+
+def _vectors(table: pa.Table, vector: str, keys: pa.Array) -> Iterator[tuple[int, np.ndarray]]:
+    """Position of a piece's first item, and its vectors, any kind of number [n, d]."""
+    column, first = _column(table, vector), 0
+    kinds = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
+    if not any(is_kind(column.type) for is_kind in kinds) or not _is_number(column.type.value_type):
+        raise ModelError(f"column {vector!r} holds {column.type}; a vector is a list of numbers")
+    for chunk in column.chunks:
+        if len(chunk):
+            yield first, _matrix(chunk, vector, keys, first)
+        first += len(chunk)
+
+
+def _matrix(chunk: pa.Array, vector: str, keys: pa.Array, first: int) -> np.ndarray:
+    values = chunk.flatten()
+    if chunk.null_count or values.null_count:
+        raise ModelError(f"column {vector!r} has no vector, or one with gaps (null), in or after {_item(keys, first)}")
+    sizes = pc.list_value_length(chunk).to_numpy(zero_copy_only=False)
+    if (other := np.flatnonzero(sizes != sizes[0])).size or not sizes[0]:
+        at = int(other[0]) if other.size else 0
+        raise ModelError(
+            f"column {vector!r}: {_item(keys, first + at)} has {sizes[at]} numbers, "
+            f"{_item(keys, first)} {sizes[0]}; all need as many, at least one"
+        )
+    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(chunk), -1)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _checked(vectors: np.ndarray, keys: pa.Array, first: int, metric: Metric) -> np.ndarray:
+    """FP32 as they are stored."""
+    exact = vectors.astype(np.float64)
+    lengths = np.linalg.norm(exact, axis=1)
+    bad = np.flatnonzero(~(lengths <= LONGEST))
+    if bad.size:
+        raise ModelError(
+            f"the vector of {_item(keys, first + int(bad[0]))} holds NaN or infinity, or is longer than "
+            f"{LONGEST:g}; leave the item out, or scale all"
+        )
+    if metric == "cosine":
+        if (zero := np.flatnonzero(lengths == 0)).size:
+            raise ModelError(
+                f"the vector of {_item(keys, first + int(zero[0]))} is all zeros, which has no direction; "
+                "leave the item out, or take the metric l2"
+            )
+        exact /= lengths[:, None]
+    return exact.astype("<f4")
+
+
+def _write_ids(folder: Path, keys: pa.Array) -> None:
+    if pa.types.is_integer(keys.type):
+        (folder / IDS).write_bytes(keys.to_numpy().astype("<i8").tobytes())
+        return
+    lengths = pc.binary_length(keys).to_numpy().astype(np.int64)
+    (folder / OFFSETS).write_bytes(np.concatenate([[0], np.cumsum(lengths)]).astype("<i8").tobytes())
+    with (folder / TEXTS).open("xb") as file:
+        for text in keys:
+            file.write(text.as_buffer())
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise ModelError(f"there is no column {name!r}; there are {', '.join(table.column_names)}")
+    return table.column(name)
+
+
+def _item(keys: pa.Array, position: int) -> str:
+    return f"item {_text(keys[position])}"
+
+
+def _text(key: pa.Scalar) -> str:
+    value = key.as_py()
+    return repr(value.decode(errors="replace")) if isinstance(value, bytes) else str(value)
