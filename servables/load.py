@@ -7,7 +7,9 @@ from configs.errors import MillraceError, ModelError
 from servables.base import Adapter, LoadOptions, Servable
 from servables.files import one_line, visible
 from servables.formats import (
+    index,
     lightgbm,
+    lookup,
     mlflow_model,
     onnx,
     python_class,
@@ -40,6 +42,8 @@ _ADAPTERS: tuple[Format, ...] = (
     lightgbm,
     python_class,
     mlflow_model,
+    lookup,
+    index,
 )
 FORMATS: dict[str, Format] = {adapter.NAME: adapter for adapter in _ADAPTERS}
 """Every format by its name."""

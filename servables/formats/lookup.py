@@ -1,0 +1,178 @@
+"""Lookup tables: a row by its key, read from a file that is mapped into memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import ModelError
+from configs.tensors import Datatype, Rows, Signature, TensorSpec
+from servables.base import LoadOptions, Servable
+from servables.files import matching, one_line, only_file
+from servables.memory import Memory
+
+NAME = "lookup"
+PATTERNS = ("lookup.arrow",)
+
+_REMEDY = "write the table again with `servables.lookup_file.write_lookup`, and push it as a new version"
+
+Find = Callable[[np.ndarray], np.ndarray]
+"""Keys → INT64 [keys]: the row of each; -1 where there is none."""
+Take = Callable[[np.ndarray], np.ndarray]
+"""Rows, -1 for none → their values; of none zeros or empty bytes."""
+
+
+class LookupServable:
+    """One table. The file stays on the disk: what is read of it is shared by all processes that have it open."""
+
+    def __init__(self, signature: Signature, find: Find, columns: dict[str, Take]) -> None:
+        self.signature = signature
+        self._find = find
+        self._columns = columns
+
+    def __call__(self, rows: Rows) -> Rows:
+        """The values of each `key`, and whether it was `found`."""
+        places = self._find(rows["key"])
+        outputs = {name: take(places) for name, take in self._columns.items()}
+        outputs["found"] = places >= 0
+        return outputs
+
+    def memory(self) -> Memory:
+        """Nothing that closing it frees: the system keeps of the file what it has room for."""
+        return Memory()
+
+    def close(self) -> None:
+        """Let go of the file, which is unmapped with the last reference."""
+        del self._find, self._columns
+
+
+def matches(folder: Path) -> bool:
+    """Whether a lookup.arrow lies in the folder."""
+    return bool(matching(folder, PATTERNS))
+
+
+def load(folder: Path, options: LoadOptions) -> Servable:
+    """Map the table. Raises ModelError for a file that is no whole lookup table."""
+    path = only_file(folder, PATTERNS)
+    try:
+        return _open(path)
+    except (ValueError, OSError, LookupError, TypeError) as error:  # pyarrow's errors are among them
+        raise ModelError(f"{path} does not load as a lookup table: {one_line(error)}; {_REMEDY}") from error
+
+
+def _open(path: Path) -> LookupServable:
+    import pyarrow as pa
+
+    from servables.lookup_file import FOUND, HASH, KEY, read_specs
+
+    file = pa.ipc.open_file(pa.memory_map(str(path)))
+    specs = read_specs(file.schema.metadata)
+    if file.num_record_batches != 1 or not (batch := file.get_batch(0)).num_rows:
+        raise ValueError("its rows are not in one piece")
+    batch.validate(full=True)  # offsets of text that lead out of the file, for example
+    keys = batch.column(KEY)
+    key = TensorSpec(datatype=Datatype.INT64 if keys.type == pa.int64() else Datatype.BYTES, shape=(-1,))
+    find = (
+        _by_integer(_numbers(keys)) if key.datatype is Datatype.INT64 else _by_text(_numbers(batch.column(HASH)), keys)
+    )
+    columns = {name: _taker(batch.column(name), spec) for name, spec in specs.items()}
+    found = TensorSpec(datatype=Datatype.BOOL, shape=(-1,))
+    return LookupServable(Signature(inputs={KEY: key}, outputs={**specs, FOUND: found}), find, columns)
+
+
+def _by_integer(keys: np.ndarray) -> Find:
+    _check_sorted(keys)
+
+    def find(wanted: np.ndarray) -> np.ndarray:
+        places = np.searchsorted(keys, wanted)
+        places[places == len(keys)] = 0
+        places[keys[places] != wanted] = -1
+        return places
+
+    return find
+
+
+def _by_text(hashes: np.ndarray, keys: Any) -> Find:
+    from servables.lookup_file import hashed
+
+    _check_sorted(hashes)
+    text = _Text(keys)
+
+    def find(wanted: np.ndarray) -> np.ndarray:
+        texts = [key if isinstance(key, bytes) else str(key).encode() for key in wanted.tolist()]
+        wanted_hashes = hashed(texts)
+        places = np.searchsorted(hashes, wanted_hashes)
+        found = zip(texts, wanted_hashes, places.tolist(), strict=True)
+        return np.array([_same(text, hashes, *each) for each in found], np.int64)
+
+    return find
+
+
+def _same(text: "_Text", hashes: np.ndarray, key: bytes, hash: np.uint64, place: int) -> int:
+    """The row of a key, from the first row on that has its hash."""
+    while place < len(hashes) and hashes[place] == hash:
+        if text[place] == key:
+            return place
+        place += 1
+    return -1
+
+
+def _check_sorted(values: np.ndarray) -> None:
+    if (values[1:] < values[:-1]).any():
+        raise ValueError("its keys are not in order")
+
+
+class _Text:
+    """The elements of a large_binary array, out of its buffers."""
+
+    def __init__(self, array: Any) -> None:
+        if str(array.type) != "large_binary":
+            raise ValueError(f"a column of text holds {array.type}")
+        _, offsets, content = array.buffers()
+        self._offsets = np.frombuffer(offsets, np.int64)[array.offset :]
+        self._content = memoryview(content or b"")
+
+    def __getitem__(self, place: int) -> bytes:
+        return bytes(self._content[self._offsets[place] : self._offsets[place + 1]])
+
+
+def _taker(array: Any, spec: TensorSpec) -> Take:
+    """How to take rows of a column. Raises ValueError if it is not what its spec says."""
+    shape = spec.shape[1:]
+    size = int(np.prod(shape))
+    elements = array.flatten() if shape else array
+    if len(elements) != len(array) * size:
+        raise ValueError(f"a column of {spec} has {len(elements)} elements in {len(array)} rows")
+    if spec.datatype is Datatype.BYTES:
+        return _texts(_Text(elements), shape, size)
+    values = _numbers(elements).reshape(len(array), *shape)
+    stored = np.dtype(np.uint8) if spec.datatype is Datatype.BOOL else spec.datatype.dtype
+    if values.dtype != stored:
+        raise ValueError(f"a column of {spec.datatype} holds {values.dtype}")
+    return _rows(values.view(spec.datatype.dtype))
+
+
+def _numbers(array: Any) -> np.ndarray:
+    """The array itself: nothing is read."""
+    return array.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+
+
+def _rows(values: np.ndarray) -> Take:
+    def take(places: np.ndarray) -> np.ndarray:
+        taken: np.ndarray = values[places]  # the last row for a missing one
+        taken[places < 0] = 0
+        return taken
+
+    return take
+
+
+def _texts(text: _Text, shape: tuple[int, ...], size: int) -> Take:
+    def take(places: np.ndarray) -> np.ndarray:
+        taken = np.empty(len(places) * size, object)
+        for row, place in enumerate(places.tolist()):
+            for index in range(size):
+                taken[row * size + index] = text[place * size + index] if place >= 0 else b""
+        return taken.reshape(len(places), *shape)
+
+    return take
