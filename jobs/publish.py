@@ -1,0 +1,185 @@
+"""What a job answered, as a new version of a servable: a lookup table, or a vector index."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from configs.errors import ConfigError, MillraceError, ModelError
+from configs.tensors import Datatype, TensorSpec
+from jobs import manifest
+from jobs.job import Job
+from jobs.output import REPORT, finished
+from jobs.places import refusals
+from jobs.tally import Finished
+from jobs.writing import Place
+from servables.base import LoadOptions
+from servables.index_exact import Metric
+from servables.index_write import write_index
+from servables.lookup_file import write_lookup
+from servables.push import Pushed, push_model
+from servables.store import check_name
+from servables.workplace import workplace
+
+FOLDERS = {"lookup": "lookups", "index": "indexes", "faiss": "indexes"}
+"""What is published → the folder in which a plain name is looked for."""
+JOB = "job.json"
+"""In a version's folder: of which job it is."""
+
+Form = Literal["lookup", "index", "faiss"]
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What an output shall become.
+
+    Args:
+        servable: its folder, as a node names it.
+        root: the folder that relative paths start from.
+        key: column of the keys, or of an index's ids.
+        form: `lookup`: key → all other columns. `index`: the nearest vectors, exactly; `faiss`: by FAISS's graph.
+        vector: column of an index's vectors.
+        metric: of an index.
+    """
+
+    servable: str
+    root: Path
+    key: str
+    form: Form = "lookup"
+    vector: str = ""
+    metric: Metric = "cosine"
+
+    @property
+    def folder(self) -> Path:
+        """Where its versions lie."""
+        return self.root / self.servable
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version that holds what a job answered."""
+
+    wanted: Publishing
+    pushed: Pushed
+    rows: int
+    left_out: int
+    """Rows of the job that have no answer."""
+    recall: float | None
+    """Of FAISS's graph: share of the ten nearest items that it finds."""
+
+    def lines(self) -> list[str]:
+        """As text."""
+        version, digests = self.pushed.version, self.pushed.digests
+        what = f"{self.rows:,} rows, {digests.size / 1e6:,.1f} MB, sha256 {digests.digest[:12]}"
+        lines = [f"{version.name} version {version.number} is published: {version.path} ({what})"]
+        if self.left_out:
+            lines.append(f"{self.left_out:,} rows have no answer, so they are not in it")
+        if self.recall is not None:
+            lines.append(f"its graph finds {self.recall:.1%} of the ten nearest (recall@10 against exact)")
+        node = "lookup" if self.wanted.form == "lookup" else "retrieve"
+        return [*lines, f"a graph's node serves it by `{node}: {self.wanted.servable}`"]
+
+
+def plan(job: Job, name: str, key: str, form: Form = "lookup", metric: Metric = "cosine") -> Publishing:
+    """What the answers of a job shall become; looked at before the job starts.
+
+    Args:
+        name: of the servable, which lies in `lookups/` or `indexes/`; with a `/` its folder.
+
+    Raises:
+        ConfigError: the job's answers are no such thing. ModelError: nothing can have this name.
+    """
+    servable = name if "/" in name else f"{FOLDERS[form]}/{name}"
+    check_name(Path(servable).name)
+    outputs = job.signature.outputs or {}
+    _check_format(job.asked.format, job.place)
+    columns = [*job.asked.keep, *outputs]
+    if key not in columns:
+        raise ConfigError(f"--key {key}: the output has the columns {', '.join(columns)}; keep that one: --keep {key}")
+    vector = "" if form == "lookup" else _vector({name: spec for name, spec in outputs.items() if name != key})
+    return Publishing(servable, job.asked.root, key, form, vector, metric)
+
+
+def _vector(outputs: Mapping[str, TensorSpec]) -> str:
+    """The output that holds vectors."""
+    found = [name for name, spec in outputs.items() if len(spec.shape) == 2 and spec.datatype in _FLOATS]
+    if len(found) != 1:
+        text = ", ".join(f"{name} {spec}" for name, spec in outputs.items()) or "no outputs"
+        raise ConfigError(
+            f"an index needs one output that is a vector of floats; of {text} it could be {len(found)}: let the graph "
+            "give one"
+        )
+    return found[0]
+
+
+_FLOATS = (Datatype.FP16, Datatype.BF16, Datatype.FP32, Datatype.FP64)
+
+
+def publish(place: Place, wanted: Publishing) -> Published:
+    """Publish what a job answered: all of it as one new version, or nothing. The job is finished.
+
+    Raises:
+        ConfigError: there is no finished job, or its output cannot be published.
+        ModelError: a row that cannot be in a table or index (keys are there once), or the disk refuses.
+        MissingExtra: FAISS is not installed.
+    """
+    about, parts = _job(place), sorted(finished(place), key=lambda part: part.name)
+    table = _table(place, parts, wanted)
+    left_out = sum(part.bad for part in parts)
+    document = {"output": str(place), "rows": table.num_rows, "left_out": left_out, "job": about}
+    try:
+        with workplace(wanted.folder) as folder:
+            version = folder / "version"
+            version.mkdir()
+            recall = _write(version, table, wanted)
+            (version / JOB).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+            pushed = push_model(version, wanted.folder.name, wanted.folder.parent, options=LoadOptions(k=1))
+    except OSError as error:
+        raise ModelError(f"{error.filename or wanted.folder}: {error.strerror}; nothing was published") from error
+    except MillraceError as error:
+        raise type(error)(f"{place} is not published: {error.message}") from error
+    return Published(wanted, pushed, table.num_rows, left_out, recall)
+
+
+def _job(place: Place) -> object:
+    """The finished job whose output it is, as its manifest says."""
+    job = manifest.begun(place)
+    if job is None or not place.exists(REPORT):
+        raise ConfigError(f"{place} holds no output of a job that is finished; --resume the job first")
+    _check_format(job.options.format, place)
+    return place.read_json(manifest.FILE)
+
+
+def _check_format(format: str, place: Place) -> None:
+    if format != "parquet":
+        raise ConfigError(
+            f"{place}: the output is {format}, which does not keep types; what is published is Parquet: leave out "
+            f"--format {format}"
+        )
+
+
+def _table(place: Place, parts: Sequence[Finished], wanted: Publishing) -> pa.Table:
+    """The rows that have an answer, part by part: only the columns that are needed."""
+    tables = [_read(place, part, wanted) for part in parts if part.rows > part.bad]
+    if not tables:
+        raise ConfigError(f"{place} is not published: no row has an answer; _errors/ says why")
+    return pa.concat_tables(tables)
+
+
+def _read(place: Place, part: Finished, wanted: Publishing) -> pa.Table:
+    name = f"{part.name}.parquet"
+    with refusals(f"{place}/{name}"):
+        columns = None if wanted.form == "lookup" else [wanted.key, wanted.vector]
+        return pq.ParquetFile(pa.BufferReader(place.read(name))).read(columns)
+
+
+def _write(folder: Path, table: pa.Table, wanted: Publishing) -> float | None:
+    if wanted.form == "lookup":
+        write_lookup(folder, table, wanted.key)
+        return None
+    kind: Literal["exact", "faiss"] = "faiss" if wanted.form == "faiss" else "exact"
+    return write_index(folder, table, wanted.key, wanted.vector, wanted.metric, kind).recall_at_10
