@@ -24,6 +24,8 @@ FILES = {
     "xgboost": "model.ubj",
     "lightgbm": "model.txt",
     "mlflow": "MLmodel",
+    "lookup": "lookup.arrow",
+    "index": "index.json",
     "python": "signature.json",
 }
 CLASS = {"module": f"{tiny_models.PATH}:Shifted"}
