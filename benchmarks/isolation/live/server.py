@@ -38,11 +38,12 @@ class Serving:
 
 
 @contextmanager
-def serving(graphs: Sequence[Mapping[str, Any]], proxy: str = "haproxy") -> Iterator[Serving]:
+def serving(graphs: Sequence[Mapping[str, Any]], proxy: str = "haproxy", **args: Any) -> Iterator[Serving]:
     """A server of these graphs, with a state of its own.
 
     Args:
         proxy: `haproxy` or `python`.
+        args: of the application, in place of the usual.
 
     Raises:
         RuntimeError: it ended, or was not ready in time; the message holds its log.
@@ -51,7 +52,7 @@ def serving(graphs: Sequence[Mapping[str, Any]], proxy: str = "haproxy") -> Iter
         folder = Path(name)
         port, grpc_port = [port for port in range(8100, 8200) if is_free(HOST, port)][:2]
         state_url, log = f"sqlite:///{folder}/state.sqlite", folder / "log"
-        config = _config(folder, graphs, (port, grpc_port), state_url)
+        config = _config(folder, graphs, (port, grpc_port), {**args, "state_url": state_url})
         env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         env |= {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": _LOGICAL_CPUS}), "PYTHONPATH": str(ROOT)}
         with log.open("wb") as output:
@@ -68,14 +69,16 @@ def serving(graphs: Sequence[Mapping[str, Any]], proxy: str = "haproxy") -> Iter
                 process.kill()
 
 
-def _config(folder: Path, graphs: Sequence[Mapping[str, Any]], ports: tuple[int, int], state_url: str) -> Path:
+def _config(
+    folder: Path, graphs: Sequence[Mapping[str, Any]], ports: tuple[int, int], args: Mapping[str, Any]
+) -> Path:
     paths = [folder / f"{graph['name']}.yaml" for graph in graphs]
     for path, graph in zip(paths, graphs, strict=True):
         path.write_text(yaml.safe_dump(dict(graph)))
     document = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     document["http_options"]["port"], document["grpc_options"]["port"] = ports
-    args = {"graphs": [str(path) for path in paths], "root": str(ROOT), "state_url": state_url}
-    document["applications"][0]["args"] |= args
+    own = {"graphs": [str(path) for path in paths], "root": str(ROOT)}
+    document["applications"][0]["args"] |= {**own, **args}
     config = folder / "serve_config.yaml"
     config.write_text(yaml.safe_dump(document))
     return config

@@ -1,0 +1,1 @@
+"""The benchmark of batch jobs: `python -m benchmarks.batch`."""
