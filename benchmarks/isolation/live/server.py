@@ -69,9 +69,7 @@ def serving(graphs: Sequence[Mapping[str, Any]], proxy: str = "haproxy", **args:
                 process.kill()
 
 
-def _config(
-    folder: Path, graphs: Sequence[Mapping[str, Any]], ports: tuple[int, int], args: Mapping[str, Any]
-) -> Path:
+def _config(folder: Path, graphs: Sequence[Mapping[str, Any]], ports: tuple[int, int], args: Mapping[str, Any]) -> Path:
     paths = [folder / f"{graph['name']}.yaml" for graph in graphs]
     for path, graph in zip(paths, graphs, strict=True):
         path.write_text(yaml.safe_dump(dict(graph)))
