@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
@@ -47,6 +47,14 @@ def batch(
     processes: Annotated[int, typer.Option(help="For the nodes that are not placed.", min=1)] = 1,
     cpus: Annotated[float, typer.Option(help="CPUs of each of them.", min=0.01)] = 1.0,
     max_errors: Annotated[int | None, typer.Option(help="End when more rows have no answer.", min=0)] = None,
+    publish: Annotated[
+        str | None, typer.Option(help="Make the answers a new version of this lookup table, or see --publish-as.")
+    ] = None,
+    publish_as: Annotated[
+        Literal["lookup", "index", "faiss"], typer.Option(help="index: of vectors; faiss: one with a graph, for many.")
+    ] = "lookup",
+    key: Annotated[str, typer.Option(help="Column of the keys of what is published.")] = "id",
+    metric: Annotated[Literal["cosine", "inner_product", "l2"], typer.Option(help="Of an index.")] = "cosine",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the job that was begun in the output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the job's output that is there.")] = False,
     profile: Annotated[str, typer.Option(help="Placement profile of the graph, e.g. `cpu`.")] = "",
@@ -59,6 +67,7 @@ def batch(
 
     The output has a file for each part, `_errors/` for rows without an answer, and _report.json.
     """
+    from jobs import publish as publishing
     from jobs.cluster import connected
     from jobs.job import Asked, prepare, run
 
@@ -85,9 +94,16 @@ def batch(
         overwrite=overwrite,
     )
     job = prepare(asked)
+    wanted = None if publish is None else publishing.plan(job, publish, key, publish_as, metric)
     with connected(address), _progress() as tell:
         report = run(job, tell)
-    for line in report.lines():
+    _say(report.lines())
+    if wanted is not None:
+        _say(publishing.publish(job.place, wanted).lines())
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
         out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
