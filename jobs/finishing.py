@@ -11,6 +11,7 @@ from configs.tensors import Rows, TensorSpec
 from graphs.flat import Edge
 from jobs.manifest import check_ours
 from jobs.part import Bad, Part
+from jobs.profile import Profile, chance_of
 from jobs.tally import Finished
 from jobs.writing import Place, to_table
 
@@ -49,25 +50,40 @@ class Finishing:
             self.place.write_lines(errors, [self._error(part, each) for each in part.bad])
         else:
             self.place.delete(errors)  # of an earlier try, which ended before its word
+        profile = Profile()
         if part.pieces:
-            self.place.write_table(table, self._table(part), self.format, self.metadata)
+            self.place.write_table(table, self._table(part, profile), self.format, self.metadata)
         else:
             self.place.delete(table)
-        done = Finished(part.name, part.rows, len(part.bad), part.last, part.seconds)
+        profiles = {"inputs": part.inputs, "outputs": profile.state()}
+        done = Finished(part.name, part.rows, len(part.bad), part.last, part.seconds, part.peak_mb, profiles)
         self.place.write_json(f"{DONE}/{part.name}.json", vars(done))
         return done
 
     def _error(self, part: Part, bad: Bad) -> dict[str, Any]:
         """Where the row lies, what is wrong with it, and its own columns that were to be kept."""
         [kept] = part.kept.slice(bad.row, 1).to_pylist() or [{}]
-        place = {"source": part.source, "row": part.first_row + bad.row}
+        place = {"source": part.source, "row": part.position(bad.row)}
         return {**place, "stage": bad.stage, "reason": bad.reason, "kept": kept}
 
-    def _table(self, part: Part) -> pa.Table:
-        places = np.concatenate([piece.places for piece in part.pieces])
+    def _table(self, part: Part, profile: Profile) -> pa.Table:
+        """Rows in their order; pieces go together as far as their outputs have the same shapes."""
+        groups: dict[tuple[tuple[int, ...], ...], list[tuple[np.ndarray, Rows]]] = {}
+        for piece in part.pieces:
+            rows = {name: piece.frame.get(edge, ()) for name, edge in self.outputs.items()}
+            groups.setdefault(tuple(array.shape[1:] for array in rows.values()), []).append((piece.places, rows))
+        chance = chance_of(part.name)
+        tables, places = zip(*(self._together(part, group, profile, chance) for group in groups.values()), strict=True)
+        if len(tables) == 1:
+            return tables[0]
+        return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(places))))
+
+    def _together(
+        self, part: Part, pieces: list[tuple[np.ndarray, Rows]], profile: Profile, chance: np.random.Generator
+    ) -> tuple[pa.Table, np.ndarray]:
+        """A table of pieces whose outputs have the same shapes, and its rows' places, which rise."""
+        places = np.concatenate([own for own, _ in pieces])
         order = np.argsort(places)
-        outputs: Rows = {
-            name: np.concatenate([piece.frame.get(edge, ()) for piece in part.pieces])[order]
-            for name, edge in self.outputs.items()
-        }
-        return to_table(part.kept.take(pa.array(places[order])), outputs, self.specs)
+        outputs = {name: np.concatenate([rows[name] for _, rows in pieces])[order] for name in self.outputs}
+        profile.add(outputs, chance)
+        return to_table(part.kept.take(pa.array(places[order])), outputs, self.specs), places[order]

@@ -1,8 +1,11 @@
 """A part of a job's rows: what is known of them on their way from the reader to their file."""
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from jobs.scoring import Piece
@@ -43,6 +46,16 @@ class Part:
     bad: list[Bad] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → seconds that it worked for this part."""
+    peak_mb: dict[str, float] = field(default_factory=dict)
+    """Stage → most memory that its process has had so far."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the inputs hold: the state of a `jobs.profile.Profile`."""
+    taken: np.ndarray | None = None
+    """Of a sample: each row's position after `first_row`. None: they follow each other."""
+
+    def position(self, row: int) -> int:
+        """Where a row lies in the source."""
+        return self.first_row + (row if self.taken is None else int(self.taken[row]))
 
     def packed(self) -> bytes:
         """For the way to another process."""

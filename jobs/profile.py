@@ -26,19 +26,17 @@ class Column:
     values: Numbers | Texts
 
     @classmethod
-    def of(cls, array: np.ndarray, chance: np.random.Generator) -> "Column":
-        """What an array [rows, …] holds. Its numbers are counted exactly, but quantiles are of a sample.
+    def empty(cls, datatype: Datatype) -> "Column":
+        """Nothing yet."""
+        return cls(datatype, 0, 0, Texts() if datatype is Datatype.BYTES else Numbers())
 
-        Raises TypeError for an array that is no tensor.
-        """
-        datatype = Datatype.of(array)
-        if datatype is not Datatype.BYTES:
-            numbers = Numbers()
-            numbers.add(array, chance)
-            return cls(datatype, len(array), 0, numbers)
-        texts = Texts()
-        texts.add(pa.array(bytes_elements(array), pa.binary()), len(array), chance)
-        return cls(datatype, len(array), 0, texts)
+    def add(self, array: np.ndarray, chance: np.random.Generator) -> None:
+        """Count an array [rows, …]: its numbers all, for quantiles a sample."""
+        self.rows += len(array)
+        if isinstance(self.values, Texts):
+            self.values.add(pa.array(bytes_elements(array), pa.binary()), len(array), chance)
+        else:
+            self.values.add(array, chance)
 
     def merge(self, other: "Column") -> None:
         """Take in the same column of another part."""
@@ -69,7 +67,10 @@ class Profile:
 
     def add(self, rows: Rows, chance: np.random.Generator) -> None:
         """Count rows. Raises TypeError for an array that is no tensor."""
-        self.merge(Profile({name: Column.of(array, chance) for name, array in rows.items()}))
+        for name, array in rows.items():
+            if name not in self.columns:
+                self.columns[name] = Column.empty(Datatype.of(array))
+            self.columns[name].add(array, chance)
 
     def add_nulls(self, nulls: Mapping[str, int]) -> None:
         """Count rows that have no value, of columns that are known."""

@@ -1,5 +1,6 @@
 """The first stage of a job: reads a unit, and makes parts of its rows."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,13 +12,18 @@ from graphs.flat import Edge
 from graphs.frame import Frame
 from graphs.plan import Plan
 from jobs import reading
+from jobs.checks import CHECK, Check
 from jobs.columns import same_shapes, to_rows, types
+from jobs.memory import peak_mb
 from jobs.part import Bad, Part
+from jobs.profile import Profile, chance_of
 from jobs.scoring import Piece, cut
 from jobs.units import Unit
 
 READ = "read"
 """The stage's name, in reports and errors."""
+_SEED = 6
+"""Of samples: the same rows each time."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Reader:
         most_bytes: of a part, about.
         call_rows: rows that go through the nodes together.
         done: names of parts that are not made again.
+        sample: share of the rows that are taken, by chance; the others are as if they were not there.
+        check: what rows must pass to be scored.
     """
 
     plan: Plan
@@ -44,36 +52,61 @@ class Reader:
     most_bytes: int
     call_rows: int
     done: frozenset[str] = frozenset()
-
-    @property
-    def wanted(self) -> list[str]:
-        """Columns that are read."""
-        return list(dict.fromkeys([*types(self.inputs, self.columns), *self.keep]))
+    sample: float = 1.0
+    check: Check | None = None
 
     def __call__(self, unit: Unit) -> Iterator[Part]:
         """The parts of a unit that are not done. Raises ConfigError for a file that cannot be read on."""
-        pieces = reading.read(unit, self.rows, self.most_bytes, self.wanted, types(self.inputs, self.columns))
+        known = types(self.inputs, self.columns)
+        pieces = reading.read(unit, self.rows, self.most_bytes, self._wanted(unit), known)
+        started = time.perf_counter()
         number, now = 0, next(pieces, None)
         while now is not None:
             after = next(pieces, None)
             name = f"{unit.index:05d}-{number:05d}"
             if name not in self.done:
-                yield self._part(name, unit, now, last=after is None)
+                part = self._part(name, unit, now, last=after is None)
+                part.seconds[READ] = time.perf_counter() - started
+                yield part
+                started = time.perf_counter()
             number, now = number + 1, after
 
+    def _wanted(self, unit: Unit) -> list[str]:
+        """Columns that are read."""
+        known = types(self.inputs, self.columns)
+        checked = [] if self.check is None else self.check.columns(reading.schema_of(unit, types=known).names)
+        return list(dict.fromkeys([*known, *self.keep, *checked]))
+
     def _part(self, name: str, unit: Unit, piece: reading.Piece, last: bool) -> Part:
+        piece, taken = self._sampled(unit, piece)
         table = piece.table
-        bad, pieces = dict(piece.bad), []
+        failed = {} if self.check is None else self.check(table, without=piece.bad)
+        bad, pieces, profile, chance = dict(piece.bad), [], Profile(), chance_of(name)
         for places in same_shapes(table, self.inputs, self.columns):
             own = table if len(places) == table.num_rows else table.take(pa.array(places))
             rows, good, wrong = to_rows(own, self.inputs, self.columns)
             bad = {int(places[row]): why for row, why in wrong.items()} | bad
             # A row of which only a kept column could not be read has inputs, but is bad all the same.
-            fine = ~np.isin(places[good], list(piece.bad))
-            pieces += self._pieces({name: value[fine] for name, value in rows.items()}, places[good][fine])
-        named = [Bad(row, READ, bad[row]) for row in sorted(bad)]
-        kept = table.select(list(self.keep))
-        return Part(name, unit.name, piece.first_row, table.num_rows, last, kept, pieces, named)
+            fine = ~np.isin(places[good], [*piece.bad, *failed])
+            rows = {name: value[fine] for name, value in rows.items()}
+            profile.add(rows, chance)
+            pieces += self._pieces(rows, places[good][fine])
+        profile.add_nulls({name: table[self.columns.get(name, name)].null_count for name in profile.columns})
+        named = [Bad(row, READ, why) for row, why in bad.items() if row not in failed]
+        named += [Bad(row, CHECK, why) for row, why in failed.items()]
+        made = Part(name, unit.name, piece.first_row, table.num_rows, last, table.select(list(self.keep)), pieces)
+        made.bad = sorted(named, key=lambda each: each.row)
+        made.peak_mb, made.inputs, made.taken = {READ: peak_mb()}, profile.state(), taken
+        return made
+
+    def _sampled(self, unit: Unit, piece: reading.Piece) -> tuple[reading.Piece, np.ndarray | None]:
+        """The rows that are taken, and where in the piece they were; None: all are."""
+        if self.sample >= 1:
+            return piece, None
+        chance = np.random.default_rng([_SEED, unit.index, piece.first_row])
+        rows = np.flatnonzero(chance.random(piece.table.num_rows) < self.sample)
+        bad = {place: piece.bad[row] for place, row in enumerate(rows.tolist()) if row in piece.bad}
+        return reading.Piece(piece.table.take(pa.array(rows)), piece.first_row, bad), rows
 
     def _pieces(self, rows: Rows, places: np.ndarray) -> list[Piece]:
         frame = Frame(len(places), (), self.plan.cases, self.plan.scope_of)

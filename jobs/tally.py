@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from jobs.profile import Profile
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -18,6 +20,10 @@ class Finished:
     """Whether nothing of its unit comes after it."""
     seconds: Mapping[str, float]
     """Stage → seconds that it worked for this part."""
+    peak_mb: Mapping[str, float]
+    """Stage → most memory that its process had had when it was done with this part."""
+    profiles: Mapping[str, Mapping[str, Any]]
+    """`inputs` and `outputs` → the state of what they hold, `jobs.profile.Profile`."""
 
 
 @dataclass
@@ -30,16 +36,23 @@ class Tally:
     resumed: int = 0
     """Of the rows, those that an earlier run had done."""
     seconds: Counter[str] = field(default_factory=Counter)
+    peak_mb: Counter[str] = field(default_factory=Counter)
+    """Stage → most memory that one of its processes has had."""
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    """`inputs`, `outputs` → what they hold."""
 
     def add(self, part: Finished, resumed: bool = False) -> None:
         """Count a part."""
         self.parts += 1
         self.rows += part.rows
         self.bad += part.bad
+        for side, state in part.profiles.items():
+            self.profiles.setdefault(side, Profile()).merge(Profile.parsed(state))
         if resumed:
             self.resumed += part.rows
         else:
             self.seconds.update(part.seconds)
+            self.peak_mb |= Counter(part.peak_mb)
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,8 @@ class Report:
     """Stage → seconds of work, of all its processes together."""
     versions: Mapping[str, str]
     """Node → model and number."""
+    peak_mb: Mapping[str, float] = field(default_factory=dict)
+    """Stage → most memory (1e6 bytes) of one of its processes."""
 
     @property
     def rows_per_second(self) -> float:
@@ -77,6 +92,7 @@ class Report:
         lines.append(f"{self.seconds:.1f} s, {self.rows_per_second:,.0f} rows/s")
         work = sum(self.stages.values()) or 1.0
         for stage, seconds in self.stages.items():
-            lines.append(f"  {stage}: {seconds:.1f} s of work, {seconds / work:.0%}")
+            peak = f", {self.peak_mb[stage]:,.0f} MB at most" if stage in self.peak_mb else ""
+            lines.append(f"  {stage}: {seconds:.1f} s of work, {seconds / work:.0%}{peak}")
         lines += [f"  {node}: {version}" for node, version in sorted(self.versions.items())]
         return lines

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 from pyarrow import fs
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, NodeError
 from configs.tensors import Datatype, Rows, TensorSpec
 from deployments.protocols.binary import bytes_elements
 from jobs.encoding import encode, lines
@@ -39,18 +39,29 @@ def to_table(kept: pa.Table, outputs: Rows, specs: Mapping[str, TensorSpec] | No
 
     A row of rank 1 and more is nested lists of fixed sizes; where `specs` says that a dimension may have any size the
     lists have none, so that all files of a job have the same columns.
+
+    Raises NodeError for an output that is not as `specs` says.
     """
     columns = dict(zip(kept.column_names, kept.columns, strict=True))  # a table without columns has no rows
     for name, array in outputs.items():
         spec = (specs or {}).get(name)
+        if spec is not None and not _keeps_to(spec, array):
+            raise NodeError(
+                f"output {name!r} has rows of shape {list(array.shape[1:])}, but is declared as {spec}, and all files "
+                "of a job have the same columns; declare the node's `outputs:` as they are, -1 where sizes differ"
+            )
         columns[name] = _column(array, spec.shape[1:] if spec is not None else array.shape[1:])
     return pa.table(columns)
 
 
+def _keeps_to(spec: TensorSpec, array: np.ndarray) -> bool:
+    return len(spec.shape) == array.ndim and all(
+        wanted in (-1, size) for wanted, size in zip(spec.shape, array.shape, strict=True)
+    )
+
+
 def _column(array: np.ndarray, sizes: tuple[int, ...]) -> pa.Array:
     values = _flat(array)
-    if len(sizes) != array.ndim - 1:  # the node did not keep to its signature
-        sizes = array.shape[1:]
     for axis in range(array.ndim - 1, 0, -1):
         if sizes[axis - 1] > 0:
             values = pa.FixedSizeListArray.from_arrays(values, array.shape[axis])
