@@ -30,6 +30,10 @@ class Options:
     limit: int | None
     part_rows: int
     part_bytes: int
+    sample: float = 1.0
+    """Share of the rows that are taken."""
+    check: str | None = None
+    """The schema that rows must pass, `module:Name`."""
 
 
 @dataclass(frozen=True)

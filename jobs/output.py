@@ -6,7 +6,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from configs.errors import ConfigError
-from jobs import manifest
+from jobs import manifest, profile
 from jobs.finishing import DONE, ERRORS
 from jobs.manifest import Manifest
 from jobs.tally import Finished
@@ -14,9 +14,10 @@ from jobs.units import Unit
 from jobs.writing import Place
 
 REPORT = "_report.json"
+_FILES = (manifest.FILE, profile.FILE, REPORT)
 
 _OURS = re.compile(
-    rf"({DONE}/|{ERRORS}/)?\d{{5,}}-\d{{5,}}\.(parquet|csv|jsonl|json)|{re.escape(manifest.FILE)}|{re.escape(REPORT)}"
+    rf"({DONE}/|{ERRORS}/)?\d{{5,}}-\d{{5,}}\.(parquet|csv|jsonl|json)|{'|'.join(map(re.escape, _FILES))}"
 )
 """Names of files that jobs write."""
 

@@ -34,6 +34,22 @@ def check_names(kept: Iterable[str], outputs: Iterable[str]) -> None:
         raise ConfigError(f"{', '.join(map(repr, twice))}: a column can be kept once; name it once")
 
 
+def check_types(schemas: Mapping[str, pa.Schema], kept: Iterable[str]) -> None:
+    """Raises ConfigError if a kept column is of other types in other files: no reader could open the output as one.
+
+    Args:
+        schemas: file → its columns.
+    """
+    for name in kept:
+        found = {schema.field(name).type: file for file, schema in reversed(schemas.items())}
+        if len(found) > 1:
+            here, there = sorted(found.items(), key=lambda each: each[1])[:2]
+            raise ConfigError(
+                f"column {name!r} cannot be kept: it is {here[0]} in {here[1]} and {there[0]} in {there[1]}; write it "
+                "as one type, or score these files by jobs of their own"
+            )
+
+
 def to_table(kept: pa.Table, outputs: Rows, specs: Mapping[str, TensorSpec] | None = None) -> pa.Table:
     """The kept columns, then a column for each output: numbers as they are, BYTES as binary, FP16 and BF16 as float32.
 

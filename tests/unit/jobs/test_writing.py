@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, NodeError
 from configs.tensors import Datatype, TensorSpec
 from jobs.columns import to_rows, types
 from jobs.reading import read
 from jobs.units import find_units
-from jobs.writing import Place, check_names, to_table
+from jobs.writing import Place, check_names, check_types, to_table
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -88,6 +88,21 @@ def test_names_that_clash() -> None:
         check_names(["a", "c"], ["a"])
     with pytest.raises(ConfigError, match="'c': a column can be kept once"):
         check_names(["c", "c"], ["a"])
+
+
+def test_kept_columns_of_several_types() -> None:
+    schemas = {f"{n}.parquet": pa.schema({"a": kind, "b": pa.string()}) for n, kind in enumerate([pa.int32()] * 2)}
+    check_types(schemas, ["a", "b"])
+    schemas["2.parquet"] = pa.schema({"a": pa.string(), "b": pa.string()})
+    with pytest.raises(ConfigError, match=r"'a' cannot be kept: it is int32 in 0\.parquet and string in 2\.parquet"):
+        check_types(schemas, ["b", "a"])
+
+
+def test_outputs_that_are_not_as_declared() -> None:
+    spec = TensorSpec.model_validate("FP32[-1, -1, 2]")
+    for shape in ([1, 2], [1, 2, 3], [1, 2, 2, 2]):
+        with pytest.raises(NodeError, match=r"output 'a' has rows of shape .* declared as FP32\[-1, -1, 2\]"):
+            to_table(pa.table({}), {"a": np.zeros(shape, np.float32)}, {"a": spec})
 
 
 def test_text_formats_say_what_they_cannot_hold(tmp_path: Path) -> None:
