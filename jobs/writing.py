@@ -41,7 +41,7 @@ def check_types(schemas: Mapping[str, pa.Schema], kept: Iterable[str]) -> None:
         schemas: file → its columns.
     """
     for name in kept:
-        found = {schema.field(name).type: file for file, schema in reversed(schemas.items())}
+        found = {schema.field(name).type: file for file, schema in reversed(list(schemas.items()))}
         if len(found) > 1:
             here, there = sorted(found.items(), key=lambda each: each[1])[:2]
             raise ConfigError(
