@@ -114,24 +114,12 @@ class CallNode(_OneReferenceEach):
         return self
 
 
-class ModelNode(_OneReferenceEach):
-    """A model: `model: models/<name>`, the folder that holds its numbered versions, or where else they come from."""
+class ServableNode(_OneReferenceEach):
+    """A node that serves versions of an artifact."""
 
-    model: str = Field(
-        min_length=1,
-        description="Folder of the model, `models/<name>`; versions lie inside it. Or a URL of such a folder "
-        "(`s3://bucket/models/<name>`), or `mlflow:<registered model>`.",
-    )
+    model: str = Field(min_length=1)
     version: Number | None = Field(None, description="A fixed version instead of the newest.")
     versions: Versions | None = Field(None, description="Which versions are in; without it the newest that works.")
-    format: str | None = Field(
-        None,
-        description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm, python or mlflow; else "
-        "detected.",
-    )
-    trust: Literal["pickle"] | None = Field(
-        None, description="`pickle` allows joblib and pickle files, which can run any code when loaded."
-    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -144,6 +132,79 @@ class ModelNode(_OneReferenceEach):
                 "(`model: mlflow:<registered model>`); use `latest`, `all` or `only`"
             )
         return self
+
+
+class ModelNode(ServableNode):
+    """A model: `model: models/<name>`, the folder that holds its numbered versions, or where else they come from."""
+
+    model: str = Field(
+        min_length=1,
+        description="Folder of the model, `models/<name>`; versions lie inside it. Or a URL of such a folder "
+        "(`s3://bucket/models/<name>`), or `mlflow:<registered model>`.",
+    )
+    format: str | None = Field(
+        None,
+        description="torch, torchscript, safetensors, onnx, sklearn, xgboost, lightgbm, python or mlflow; else "
+        "detected.",
+    )
+    trust: Literal["pickle"] | None = Field(
+        None, description="`pickle` allows joblib and pickle files, which can run any code when loaded."
+    )
+
+
+class LookupNode(ServableNode):
+    """A table of precomputed answers: `lookup: lookups/<name>`. Its versions come and go like a model's.
+
+    The input is `key`, BYTES or INT64 as the table's keys are. The outputs are the table's columns and `found` (BOOL):
+    false for a key that the table does not have, whose other outputs are zeros or empty bytes.
+    """
+
+    model: str = Field(
+        alias="lookup",
+        min_length=1,
+        description="Folder of the table, `lookups/<name>`; versions lie inside it. Or a URL of such a folder.",
+    )
+    otherwise: dict[NodeName, Reference] | None = Field(
+        None,
+        min_length=1,
+        description="Output → reference that takes its place for rows whose key is not found. Nodes that only these "
+        "need run for those rows only.",
+    )
+
+    @model_validator(mode="after")
+    def _by_a_key(self) -> Self:
+        _one_input(self, "key", "lookup")
+        _refuse(self, ("gpus",), "a lookup computes nothing")
+        if "found" in (self.otherwise or {}):
+            raise ValueError(
+                "`otherwise` names `found`, which says whether the table has the key; give it another name"
+            )
+        return self
+
+
+class RetrieveNode(ServableNode):
+    """The nearest neighbours in a vector index: `retrieve: indexes/<name>`. Its versions come and go like a model's.
+
+    The input is `vector` (FP32 [-1, d]). The outputs are `ids` ([-1, k], BYTES or INT64 as the index's ids are) and
+    `scores` (FP32 [-1, k]), the best first.
+    """
+
+    model: str = Field(
+        alias="retrieve",
+        min_length=1,
+        description="Folder of the index, `indexes/<name>`; versions lie inside it. Or a URL of such a folder.",
+    )
+    k: int = Field(10, ge=1, description="Neighbours for each row.")
+
+    @model_validator(mode="after")
+    def _by_a_vector(self) -> Self:
+        _one_input(self, "vector", "retrieve")
+        return self
+
+
+def _one_input(node: _OneReferenceEach, name: str, kind: str) -> None:
+    if set(node.inputs) != {name}:
+        raise ValueError(f"a {kind} node has one input, `{name}`, but this has {', '.join(node.inputs) or 'none'}")
 
 
 class ModelsNode(_OneReferenceEach):
@@ -262,6 +323,8 @@ _KINDS: dict[str, type[NodeBase]] = {
     "call": CallNode,
     "model": ModelNode,
     "models": ModelsNode,
+    "lookup": LookupNode,
+    "retrieve": RetrieveNode,
     "ensemble": EnsembleNode,
     "switch": SwitchNode,
     "graph": SubgraphNode,
@@ -297,7 +360,7 @@ def _parse_node(value: Any) -> Any:
 
 
 Node = Annotated[
-    CallNode | ModelNode | ModelsNode | EnsembleNode | SwitchNode | SubgraphNode,
+    CallNode | ModelNode | ModelsNode | LookupNode | RetrieveNode | EnsembleNode | SwitchNode | SubgraphNode,
     BeforeValidator(_parse_node),
     PlainSerializer(lambda node: node.model_dump(by_alias=True, exclude_unset=True)),
 ]

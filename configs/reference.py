@@ -14,11 +14,13 @@ from configs.graph import (
     CallNode,
     EnsembleNode,
     GraphConfig,
+    LookupNode,
     ModelNode,
     ModelsNode,
     NodeBase,
     NodeOverride,
     Reference,
+    RetrieveNode,
     SubgraphNode,
     SwitchNode,
 )
@@ -76,8 +78,8 @@ file for editors.
 _NODES = """\
 ### Nodes
 
-A node has exactly one of the keys `call`, `model`, `ensemble`, `switch`, `graph`. A reference is the name of a graph
-input (`image`) or a node's output (`scale.x`).
+A node has exactly one of the keys `call`, `model`, `models`, `lookup`, `retrieve`, `ensemble`, `switch`, `graph`. A
+reference is the name of a graph input (`image`) or a node's output (`scale.x`).
 """
 
 _SERVE = """\
@@ -89,13 +91,16 @@ not.
 """
 
 
+_KINDS = (CallNode, ModelNode, ModelsNode, LookupNode, RetrieveNode, EnsembleNode, SwitchNode, SubgraphNode)
+
+
 def reference() -> str:
     """The whole page, as Markdown."""
     parts = [_INTRO, "## Graph file\n", _code(GRAPH_EXAMPLE), _section(GraphConfig, 0), _section(TensorSpec)]
     parts.append(_NODES)
     common = set(known_fields(NodeBase)) - {"inputs"}
     parts.append(_section(NodeBase, 4, only=common))
-    for kind in (CallNode, ModelNode, ModelsNode, EnsembleNode, SwitchNode, SubgraphNode):
+    for kind in _KINDS:
         parts.append(_section(kind, 4, only=set(known_fields(kind)) - common))
     parts += [
         _section(Replicas),
@@ -133,6 +138,8 @@ _TITLES: dict[type[BaseModel], str] = {
     CallNode: "`call`",
     ModelNode: "`model`",
     ModelsNode: "`models`",
+    LookupNode: "`lookup`",
+    RetrieveNode: "`retrieve`",
     EnsembleNode: "`ensemble`",
     SwitchNode: "`switch`",
     SubgraphNode: "`graph`",

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.graph import EnsembleNode, ModelNode, NodeBase
+from configs.graph import EnsembleNode, NodeBase, ServableNode
 from configs.serve import AppArgs
 from configs.versions import Versions
 from deployments.stage import DIGEST_LENGTH, StageSpec
@@ -142,7 +142,7 @@ def servable_name(graph: str, node: str) -> str:
 
 def model_of(config: NodeBase) -> str | None:
     """The folder of a node's versions; None for code."""
-    return config.model if isinstance(config, ModelNode | EnsembleNode) else None
+    return config.model if isinstance(config, ServableNode | EnsembleNode) else None
 
 
 def catalogue(graphs: Collection[FlatGraph], root: Path, args: AppArgs) -> Catalogue:

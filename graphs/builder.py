@@ -54,6 +54,25 @@ class GraphBuilder:
         """Add a model by its folder, `models/<name>`."""
         return self._add(name, {"model": model, "inputs": inputs}, options)
 
+    def lookup(
+        self,
+        name: str,
+        lookup: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        key: str,
+        otherwise: Mapping[str, str] | None = None,
+    ) -> NodeRef:
+        """Look rows up in a table by their `key`; `otherwise` is output → reference for those that it has not."""
+        live = {"otherwise": dict(otherwise)} if otherwise else {}
+        return self._add(name, {"lookup": lookup, "inputs": {"key": key}, **live}, options)
+
+    def retrieve(
+        self, name: str, retrieve: str, options: Mapping[str, Any] | None = None, *, vector: str, k: int = 10
+    ) -> NodeRef:
+        """Find the `k` items of a vector index that are nearest to each row's `vector`."""
+        return self._add(name, {"retrieve": retrieve, "inputs": {"vector": vector}, "k": k}, options)
+
     def ensemble(
         self, name: str, kind: Code, members: Sequence[str], options: Mapping[str, Any] | None = None, **fields: Any
     ) -> NodeRef:

@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 from configs.documents import Document, Texts, load_document
 from configs.errors import ConfigError, ModelError
-from configs.graph import CallNode, EnsembleNode, GraphConfig, ModelNode, ModelsNode, NodeBase, SwitchNode
+from configs.graph import CallNode, EnsembleNode, GraphConfig, ModelsNode, NodeBase, ServableNode, SwitchNode
 from configs.loader import load_graph, parse_graph
 from configs.problems import Problem, config_error, nearest
 from configs.tensors import Signature
 from graphs.callables import declared_signature, import_callable
-from graphs.flat import CASE, FALLBACK, Edge, FlatGraph, FlatNode, flatten
+from graphs.flat import CASE, FALLBACK, OTHERWISE, Edge, FlatGraph, FlatNode, flatten
 from graphs.order import topological
 from graphs.policies import constant_row
 from graphs.sequences import STATES
@@ -91,6 +91,8 @@ def place_of(node: str, field: str) -> tuple[str, ...]:
         return tuple(field.split("."))
     if node.endswith(FALLBACK):
         node, field = node.removesuffix(FALLBACK), f"fallback.{field}"
+    if node.endswith(OTHERWISE):
+        node, field = node.removesuffix(OTHERWISE), f"otherwise.{field.rpartition('.')[2]}"
     outer, slash, _ = node.partition("/")
     return ("nodes", outer) if slash else ("nodes", node, *field.split("."))
 
@@ -153,9 +155,11 @@ def _unreachable(flat: FlatGraph, document: Document) -> Iterator[Problem]:
             waiting.extend(flat.nodes[edge.node].reads())
     for name in flat.nodes:
         if name not in reached:
+            switch = name.endswith(OTHERWISE)
+            what = f"`otherwise` of node {name.removesuffix(OTHERWISE)}" if switch else f"node {name}"
             yield document.problem(
                 place_of(name, "")[:2],
-                f"no output of the graph depends on node {name}",
+                f"no output of the graph depends on {what}",
                 remedy="read it somewhere, or remove it",
             )
     for name in flat.inputs:
@@ -240,14 +244,15 @@ def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem
     for node in flat.all_nodes():
         if isinstance(node.config, ModelsNode):
             yield from _shelf(document, node, node.config, root)
-        if not isinstance(node.config, ModelNode | EnsembleNode) or node.config.model is None:
+        if not isinstance(node.config, ServableNode | EnsembleNode) or node.config.model is None:
             continue
         try:
             source = source_of(node.config.model, root)
             if not is_remote(node.config.model):  # one that is away now need not be away when it is served
                 source.local(node.config.version)
         except ModelError as error:
-            yield document.problem(place_of(node.name, "model"), error.message)
+            key = type(node.config).model_fields["model"].alias or "model"
+            yield document.problem(place_of(node.name, key), error.message)
 
 
 def _shelf(document: Document, node: FlatNode, config: ModelsNode, root: Path) -> Iterator[Problem]:

@@ -3,7 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from configs.graph import CallNode, EnsembleNode, ModelNode, ModelsNode, NodeBase, SwitchNode
+from configs.graph import (
+    CallNode,
+    EnsembleNode,
+    LookupNode,
+    ModelNode,
+    ModelsNode,
+    NodeBase,
+    RetrieveNode,
+    SwitchNode,
+)
 from configs.node_options import Replicas
 from graphs.plan import DECIDE, Plan, Step, StepKind
 
@@ -70,6 +79,10 @@ def kind_of(config: NodeBase) -> str:
             return f"model {config.model}"
         case ModelsNode():
             return f"models {config.models}"
+        case LookupNode():
+            return f"lookup {config.model}"
+        case RetrieveNode():
+            return f"retrieve {config.model}"
         case EnsembleNode():
             return f"ensemble {config.ensemble}"
         case SwitchNode():

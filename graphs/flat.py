@@ -5,7 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from configs.errors import ConfigError
-from configs.graph import MODEL, GraphConfig, ModelsNode, NodeBase, SubgraphNode, SwitchNode, fallback_node
+from configs.graph import (
+    MODEL,
+    GraphConfig,
+    LookupNode,
+    ModelsNode,
+    NodeBase,
+    SubgraphNode,
+    SwitchNode,
+    fallback_node,
+)
 from configs.node_options import Batch
 from configs.tensors import TensorSpec
 
@@ -15,6 +24,8 @@ CASE = "@case"
 
 FALLBACK = "!"
 """Suffix of the name of a node that stands in for another."""
+OTHERWISE = "/otherwise"
+"""Suffix of the name of the switch that a lookup's `otherwise` becomes."""
 
 
 class Edge(NamedTuple):
@@ -92,7 +103,7 @@ LoadGraph = Callable[[str], GraphConfig]
 
 
 def flatten(config: GraphConfig, load: LoadGraph) -> FlatGraph:
-    """Replace each sub-graph node by the nodes of its graph.
+    """Replace each sub-graph node by the nodes of its graph, and each lookup's `otherwise` by a switch.
 
     Args:
         load: reads the graph of a path, as written in a node's `graph`.
@@ -102,15 +113,56 @@ def flatten(config: GraphConfig, load: LoadGraph) -> FlatGraph:
     """
     flattener = _Flattener(load)
     flattener.add(config, prefix="", inside=())
-    nodes = {node.name: flattener.resolved(node) for node in flattener.nodes}
-    outputs = {name: flattener.resolve(_edge(ref, "")) for name, ref in config.outputs.items()}
-    borders = tuple(replace(border, edge=flattener.resolve(border.edge)) for border in flattener.borders)
+    resolved = [flattener.resolved(node) for node in flattener.nodes]
+    switched = {Edge(node.name, output): edge for node in resolved for output, edge in _switched(node).items()}
+
+    def resolve(edge: Edge) -> Edge:
+        found = flattener.resolve(edge)
+        return switched.get(found, found)
+
+    nodes = {each.name: each for node in resolved for each in _with_switch(_reading(node, switched))}
+    outputs = {name: resolve(_edge(ref, "")) for name, ref in config.outputs.items()}
+    borders = tuple(replace(border, edge=resolve(border.edge)) for border in flattener.borders)
     return FlatGraph(config.name, config.inputs, _without_unread(nodes, outputs), outputs, config, borders)
+
+
+def _switched(node: FlatNode) -> dict[str, Edge]:
+    """Outputs of a lookup that its switch gives in its place."""
+    outputs = node.config.otherwise or {} if isinstance(node.config, LookupNode) else {}
+    return {output: Edge(node.name + OTHERWISE, output) for output in outputs}
+
+
+def _reading(node: FlatNode, instead: Mapping[Edge, Edge]) -> FlatNode:
+    """The node, reading other edges."""
+    inputs = {name: tuple(instead.get(edge, edge) for edge in edges) for name, edges in node.inputs.items()}
+    cases = {case: {out: instead.get(edge, edge) for out, edge in outs.items()} for case, outs in node.cases.items()}
+    fallback = replace(node.fallback, inputs=inputs) if node.fallback is not None else None
+    return replace(node, inputs=inputs, cases=cases, fallback=fallback)
+
+
+def _with_switch(node: FlatNode) -> list[FlatNode]:
+    """A lookup with `otherwise` as the lookup, and the switch between what it found and the references."""
+    if not isinstance(node.config, LookupNode) or node.config.otherwise is None:
+        return [node]
+    (missed,) = node.cases.values()
+    found = {output: Edge(node.name, output) for output in missed}
+    name = node.name.rpartition("/")[2]
+    fields = {
+        "switch": "graphs.switches:by_found",
+        "inputs": {"found": f"{name}.found"},
+        "cases": {"true": {output: f"{name}.{output}" for output in missed}, "false": node.config.otherwise},
+        "batch": node.config.batch,
+    }
+    inputs = {"found": (Edge(node.name, "found"),)}
+    cases = {"true": found, "false": missed}
+    switch = FlatNode(node.name + OTHERWISE, SwitchNode.model_validate(fields), inputs, cases)
+    return [replace(node, cases={}), switch]
 
 
 def _without_unread(nodes: dict[str, FlatNode], outputs: Mapping[str, Edge]) -> dict[str, FlatNode]:
     """Leave out what lies in a sub-graph and feeds only outputs of it that nobody here reads."""
-    waiting = [edge.node for edge in outputs.values()] + [name for name in nodes if "/" not in name]
+    waiting = [edge.node for edge in outputs.values()]
+    waiting += [name for name in nodes if "/" not in name.removesuffix(OTHERWISE)]
     read: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -186,4 +238,6 @@ def _flat_node(node: NodeBase, prefix: str, name: str) -> FlatNode:
     cases: dict[str, dict[str, Edge]] = {}
     if isinstance(node, SwitchNode):
         cases = {case: {out: _edge(ref, prefix) for out, ref in outs.items()} for case, outs in node.cases.items()}
+    elif isinstance(node, LookupNode) and node.otherwise is not None:
+        cases = {"false": {out: _edge(ref, prefix) for out, ref in node.otherwise.items()}}
     return FlatNode(prefix + name, node, inputs, cases)

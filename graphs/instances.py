@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from configs.errors import ConfigError, MillraceError, ModelError
-from configs.graph import CallNode, EnsembleNode, ModelNode, SwitchNode
+from configs.graph import CallNode, EnsembleNode, LookupNode, ModelNode, RetrieveNode, ServableNode, SwitchNode
 from configs.tensors import Rows, Signature
 from graphs.callables import UserCallable, declared_signature, import_callable
 from graphs.ensembles import combine
@@ -78,7 +78,7 @@ def _load(node: FlatNode, root: Path, options: LoadOptions, number: int | None, 
     match node.config:
         case CallNode() as config:
             return _load_call(node, config)
-        case ModelNode() as config:
+        case ServableNode() as config:
             return _load_model(node, config, root, options, number, content)
         case EnsembleNode() as config:
             return _load_ensemble(node, config, root, options, number, content)
@@ -117,10 +117,10 @@ def _keywords(function: Callable[..., Any]) -> Callable[[Rows], Any]:
 
 
 def _load_model(
-    node: FlatNode, config: ModelNode, root: Path, options: LoadOptions, number: int | None, content: str
+    node: FlatNode, config: ServableNode, root: Path, options: LoadOptions, number: int | None, content: str
 ) -> Instance:
     with _version(config, root, number, content) as version:
-        servable = load_servable(version.path, _trusting(options, config.trust), config.format)
+        servable = _servable(version.path, config, options)
         _check_inputs(node, servable.signature)
         return Instance(
             node.name,
@@ -132,12 +132,23 @@ def _load_model(
         )
 
 
+def _servable(folder: Path, config: ServableNode, options: LoadOptions) -> Servable:
+    match config:
+        case ModelNode():
+            return load_servable(folder, _trusting(options, config.trust), config.format)
+        case LookupNode():
+            return load_servable(folder, options, "lookup")
+        case RetrieveNode():
+            return load_servable(folder, options.model_copy(update={"k": config.k}), "index")
+    raise TypeError(f"no loader for {type(config).__name__}")
+
+
 @contextmanager
-def _version(config: ModelNode | EnsembleNode, root: Path, number: int | None, content: str = "") -> Iterator[Local]:
+def _version(config: ServableNode | EnsembleNode, root: Path, number: int | None, content: str = "") -> Iterator[Local]:
     """The files of the version to load. They may be removed if loading fails."""
     assert config.model is not None
     source = source_of(config.model, root)
-    rules = config.versions if isinstance(config, ModelNode) else None
+    rules = config.versions if isinstance(config, ServableNode) else None
     if number is None and rules is not None and rules.alias is not None:
         number = source.published(time.time(), patience_s=LONG_S).number_of(rules.alias)
     version = source.local(config.version if number is None else number, content)

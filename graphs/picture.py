@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from configs.graph import CallNode, EnsembleNode, ModelNode, ModelsNode, NodeBase, SwitchNode
+from configs.graph import (
+    CallNode,
+    EnsembleNode,
+    LookupNode,
+    ModelNode,
+    ModelsNode,
+    NodeBase,
+    RetrieveNode,
+    SwitchNode,
+)
 from graphs.explain import kind_of, replica_range
 from graphs.flat import FlatGraph
 from graphs.plan import Plan
@@ -14,6 +23,8 @@ _COLOURS = {
     CallNode: "#e8eef7",
     ModelNode: "#e3f3e6",
     ModelsNode: "#e3f3e6",
+    LookupNode: "#e3f3e6",
+    RetrieveNode: "#e3f3e6",
     EnsembleNode: "#fdf1dc",
     SwitchNode: "#f6e6f3",
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.errors import MillraceError, NodeError, RowErrors
-from configs.graph import EnsembleNode, ModelNode
+from configs.graph import EnsembleNode, ModelNode, RetrieveNode
 from configs.tensors import Rows
 from graphs.batcher import BatchCall
 from graphs.flat import Edge, FlatNode
@@ -19,6 +19,8 @@ from graphs.plan import DECIDE, Plan, Step
 from graphs.slot import Called, Slot
 
 EdgeRows = dict[Edge, np.ndarray]
+
+_MODELS = (ModelNode, RetrieveNode)
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,8 @@ def _waves(plan: Plan, step: Step, slots: Mapping[str, Slot[Instance]]) -> list[
 
 
 def _side_by_side(wave: list[_Unit]) -> list[list[_Unit]]:
-    models = [unit for unit in wave if isinstance(unit.node.config, ModelNode)]
-    others = [[unit] for unit in wave if not isinstance(unit.node.config, ModelNode)]
+    models = [unit for unit in wave if isinstance(unit.node.config, _MODELS)]
+    others = [[unit] for unit in wave if not isinstance(unit.node.config, _MODELS)]
     return [*others, models] if models else others
 
 

@@ -19,6 +19,11 @@ def confidence(scores: np.ndarray, threshold: float) -> np.ndarray:
     return np.where(largest >= threshold, "confident", "rest").astype(object)
 
 
+def by_found(found: np.ndarray) -> np.ndarray:
+    """The predicate that a lookup's `otherwise` becomes: BOOL [rows], true where the table has the row's key."""
+    return found
+
+
 def case_codes(decision: np.ndarray | Sequence[object], cases: Sequence[str], rows: int) -> np.ndarray:
     """Turn a predicate's answer into the index in `cases` of each row's case.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs.errors import ModelError
-from configs.graph import EnsembleNode, ModelNode
+from configs.graph import EnsembleNode, ServableNode
 from graphs.flat import FlatGraph, FlatNode
 from servables.sources.aside import LONG_S
 from servables.sources.base import CONTENT_LENGTH, Published
@@ -35,8 +35,8 @@ def resolve(graph: FlatGraph, root: Path) -> Mapping[str, Version]:
 
 
 def _resolve(node: FlatNode, model: str, root: Path) -> Version:
-    assert isinstance(node.config, ModelNode | EnsembleNode)
-    rules = node.config.versions if isinstance(node.config, ModelNode) else None
+    assert isinstance(node.config, ServableNode | EnsembleNode)
+    rules = node.config.versions if isinstance(node.config, ServableNode) else None
     listed = None if rules is None else rules.only
     only = listed if node.config.version is None else [node.config.version]
     published = source_of(model, root).published(time.time(), only or (), LONG_S)

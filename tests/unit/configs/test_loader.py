@@ -130,8 +130,8 @@ def test_empty_parts(problems):
         ),
         (
             "{modle: m}",
-            "n: a node has exactly one of the keys call, model, models, ensemble, switch, graph; this one has none of "
-            'them (value {"modle": "m"}); did you mean `model`?',
+            "n: a node has exactly one of the keys call, model, models, lookup, retrieve, ensemble, switch, graph; this one has "
+            'none of them (value {"modle": "m"}); did you mean `model`?',
         ),
         ("{model: m, inputs: {x: 3}}", "n.inputs.x: must be text (value 3); put it in quotes"),
         (
@@ -241,6 +241,7 @@ def test_json_schema_offers_the_keys_of_every_node_kind():
     definitions = graph_json_schema()["$defs"]
     kinds = {"call": "CallNode", "model": "ModelNode", "ensemble": "EnsembleNode"}
     kinds |= {"models": "ModelsNode", "switch": "SwitchNode", "graph": "SubgraphNode"}
+    kinds |= {"lookup": "LookupNode", "retrieve": "RetrieveNode"}
     assert all(key in definitions[kind]["required"] for key, kind in kinds.items())
     offered = graph_json_schema()["properties"]["nodes"]["patternProperties"].popitem()[1]["anyOf"]
     assert {item["$ref"] for item in offered} == {f"#/$defs/{kind}" for kind in kinds.values()}

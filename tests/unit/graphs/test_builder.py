@@ -26,6 +26,20 @@ def test_the_demo_built_in_python_equals_its_yaml() -> None:
     assert built.outputs == written.outputs
 
 
+def test_lookups_and_indexes() -> None:
+    graph = GraphBuilder("g")
+    user = graph.input("user", "BYTES[-1]")
+    vector = graph.lookup("vector", "lookups/vectors", key=user)
+    near = graph.retrieve("near", "indexes/items", {"cpus": 1}, vector=vector.value, k=5)
+    items = graph.lookup("items", "lookups/items", key=user, otherwise={"ids": near.ids})
+    graph.output(ids=items.ids)
+    assert graph.config().model_dump(by_alias=True, exclude_unset=True)["nodes"] == {
+        "vector": {"lookup": "lookups/vectors", "inputs": {"key": "user"}},
+        "near": {"retrieve": "indexes/items", "inputs": {"vector": "vector.value"}, "k": 5, "cpus": 1},
+        "items": {"lookup": "lookups/items", "inputs": {"key": "user"}, "otherwise": {"ids": "near.ids"}},
+    }
+
+
 def test_code_is_named_by_its_import_path() -> None:
     graph = GraphBuilder("g")
     x = graph.input("x", "FP32[-1, 2]")
