@@ -15,11 +15,11 @@ from configs.errors import ConfigError, ModelError
 from jobs.job import Asked, Job, prepare, run
 from jobs.output import REPORT
 from jobs.publish import Form, Published, plan, publish
-from jobs.working import Working
 from servables.base import LoadOptions
 from servables.load import load_servable
 from servables.store import find_version
 from servables.versions import verify
+from tests.support.jobs import run_here
 
 ROWS = 40
 BAD = 33
@@ -53,15 +53,8 @@ def prepared(folder: Path, **fields: Any) -> Job:
 
 
 def finished(folder: Path, **fields: Any) -> Job:
-    """A job that was done here, without Ray."""
-    running = prepared(folder, **fields).begin()
-    [working] = [Working(link, folder, running.job.manifest.versions) for link in running.links]
-    for unit in running.left:
-        for part in running.reader(unit):
-            running.finishing(working(part))
-    working.close()
-    job = prepared(folder, **fields, resume=True)
-    run(job)
+    job = prepared(folder, **fields)
+    run_here(job)
     return job
 
 
