@@ -77,7 +77,7 @@ class Published:
         what = f"{self.rows:,} rows, {digests.size / 1e6:,.1f} MB, sha256 {digests.digest[:12]}"
         lines = [f"{version.name} version {version.number} is published: {version.path} ({what})"]
         if self.left_out:
-            lines.append(f"{self.left_out:,} rows have no answer, so they are not in it")
+            lines.append(f"rows without an answer, which are not in it: {self.left_out:,}")
         if self.recall is not None:
             lines.append(f"its graph finds {self.recall:.1%} of the ten nearest (recall@10 against exact)")
         node = "lookup" if self.wanted.form == "lookup" else "retrieve"

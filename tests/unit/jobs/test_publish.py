@@ -1,6 +1,7 @@
 """What a job answered becomes a version of a lookup table or an index, whole or not at all."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from cli.main import app
 from configs.errors import ConfigError, ModelError
 from jobs.job import Asked, Job, prepare, run
 from jobs.output import REPORT
@@ -68,7 +71,7 @@ def test_a_job_becomes_a_lookup_table(folder: Path) -> None:
     text = "\n".join(done.lines())
     assert "turns version 1 is published" in text
     assert "39 rows" in text
-    assert "1 rows have no answer, so they are not in it" in text
+    assert "rows without an answer, which are not in it: 1" in text
     assert "`lookup: lookups/turns`" in text
     version = find_version(folder / "lookups/turns")
     assert verify(version.path) is not None
@@ -97,6 +100,20 @@ def test_each_time_it_is_the_next_version_and_an_old_output_will_do(folder: Path
     assert run(again).resumed == ROWS
     assert published(again, "store/turns").pushed.version.number == 2
     assert sorted(path.name for path in (folder / "store/turns").iterdir()) == ["1", "2"]
+
+
+def test_the_command_publishes_when_the_job_is_done(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.job.run", lambda job, tell: run_here(job))
+    monkeypatch.setattr("jobs.cluster.connected", nullcontext)
+    command = ["batch", str(folder / "both.yaml"), "--input", str(folder / "in.parquet"), "--root", str(folder)]
+    command += ["--output", str(folder / "out"), "--keep", "id", "--publish", "turns"]
+    done = CliRunner().invoke(app, [*command, "--publish-as", "faiss", "--metric", "l2"])
+    assert done.exit_code == 0, done.output
+    assert "40 rows in 1 parts, 1 without an answer" in done.output
+    assert "turns version 1 is published" in done.output
+    assert json.loads((folder / "indexes/turns/1/index.json").read_text())["metric"] == "l2"
+    wrong = CliRunner().invoke(app, [*command, "--resume", "--key", "name"])
+    assert "--keep name" in str(wrong.exception)
 
 
 def test_a_row_has_one_key_or_nothing_is_published(folder: Path) -> None:
