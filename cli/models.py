@@ -141,8 +141,12 @@ def _next_step(pushed: Pushed) -> str:
         return f"Version {newest} is newer; a node serves this one with `version: {version.number}`."
     return (
         f"Servers that serve {version.path.parent} take it over by themselves, as a rule within seconds; "
-        f"a graph's node serves it by `model: {version.path.parent}`."
+        f"a graph's node serves it by `{_KIND.get(pushed.format, 'model')}: {version.path.parent}`."
     )
+
+
+_KIND = {"lookup": "lookup", "index": "retrieve"}
+"""Format → the key of the node that serves it, where that is not `model`."""
 
 
 def _fields(found: Found) -> dict[str, Any]:

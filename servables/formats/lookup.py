@@ -19,8 +19,8 @@ _REMEDY = "write the table again with `servables.lookup_file.write_lookup`, and 
 
 Find = Callable[[np.ndarray], np.ndarray]
 """Keys → INT64 [keys]: the row of each; -1 where there is none."""
-Take = Callable[[np.ndarray], np.ndarray]
-"""Rows, -1 for none → their values; of none zeros or empty bytes."""
+Take = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Rows, -1 for none, and where those are → their values; of none zeros or empty bytes."""
 
 
 class LookupServable:
@@ -34,9 +34,10 @@ class LookupServable:
     def __call__(self, rows: Rows) -> Rows:
         """The values of each `key`, and whether it was `found`."""
         places = self._find(rows["key"])
-        outputs = {name: take(places) for name, take in self._columns.items()}
-        outputs["found"] = places >= 0
-        return outputs
+        found = places >= 0
+        missed = np.flatnonzero(~found)
+        outputs = {name: take(places, missed) for name, take in self._columns.items()}
+        return {**outputs, "found": found}
 
     def memory(self) -> Memory:
         """Nothing that closing it frees: the system keeps of the file what it has room for."""
@@ -103,18 +104,23 @@ def _by_text(hashes: np.ndarray, keys: Any) -> Find:
         texts = [key if isinstance(key, bytes) else str(key).encode() for key in wanted.tolist()]
         wanted_hashes = hashed(texts)
         places = np.searchsorted(hashes, wanted_hashes)
-        found = zip(texts, wanted_hashes, places.tolist(), strict=True)
-        return np.array([_same(text, hashes, *each) for each in found], np.int64)
+        places[places == len(hashes)] = 0
+        places[hashes[places] != wanted_hashes] = -1
+        for index, place in enumerate(places.tolist()):
+            if place >= 0 and text[place] != texts[index]:
+                places[index] = _further(text, hashes, place, texts[index])
+        return places
 
     return find
 
 
-def _same(text: "_Text", hashes: np.ndarray, key: bytes, hash: np.uint64, place: int) -> int:
-    """The row of a key, from the first row on that has its hash."""
-    while place < len(hashes) and hashes[place] == hash:
-        if text[place] == key:
-            return place
-        place += 1
+def _further(text: "_Text", hashes: np.ndarray, place: int, key: bytes) -> int:
+    """The row of a key among those after `place` that have the same hash; -1 if none has it."""
+    for other in range(place + 1, len(hashes)):
+        if hashes[other] != hashes[place]:
+            break
+        if text[other] == key:
+            return other
     return -1
 
 
@@ -130,7 +136,7 @@ class _Text:
         if str(array.type) != "large_binary":
             raise ValueError(f"a column of text holds {array.type}")
         _, offsets, content = array.buffers()
-        self._offsets = np.frombuffer(offsets, np.int64)[array.offset :]
+        self._offsets = memoryview(offsets).cast("b").cast("q")[array.offset :]
         self._content = memoryview(content or b"")
 
     def __getitem__(self, place: int) -> bytes:
@@ -159,20 +165,20 @@ def _numbers(array: Any) -> np.ndarray:
 
 
 def _rows(values: np.ndarray) -> Take:
-    def take(places: np.ndarray) -> np.ndarray:
+    def take(places: np.ndarray, missed: np.ndarray) -> np.ndarray:
         taken: np.ndarray = values[places]  # the last row for a missing one
-        taken[places < 0] = 0
+        taken[missed] = 0
         return taken
 
     return take
 
 
 def _texts(text: _Text, shape: tuple[int, ...], size: int) -> Take:
-    def take(places: np.ndarray) -> np.ndarray:
-        taken = np.empty(len(places) * size, object)
+    def take(places: np.ndarray, missed: np.ndarray) -> np.ndarray:
+        taken = np.full((len(places), size), b"", object)
         for row, place in enumerate(places.tolist()):
-            for index in range(size):
-                taken[row * size + index] = text[place * size + index] if place >= 0 else b""
+            if place >= 0:
+                taken[row] = [text[index] for index in range(place * size, (place + 1) * size)]
         return taken.reshape(len(places), *shape)
 
     return take
