@@ -40,6 +40,10 @@ def batch(
     ] = None,
     keep: Annotated[str, typer.Option(help="Columns that pass through, with commas: keys, for instance.")] = "",
     limit: Annotated[int | None, typer.Option(help="Only the first rows, files by name.", min=1)] = None,
+    sample: Annotated[float, typer.Option(help="Share of the rows, by chance, e.g. 0.01; the same ones again.")] = 1.0,
+    check: Annotated[
+        str | None, typer.Option(help="<module>:<pandera schema>; rows that fail it are not scored.")
+    ] = None,
     batch_rows: Annotated[
         int | None, typer.Option(help="Most rows in a call of a node without `batch:`; else tried out.", min=1)
     ] = None,
@@ -85,6 +89,8 @@ def batch(
         constants={name: _value(name, value) for name, value in _pairs("--constant", constant).items()},
         keep=tuple(name for name in keep.split(",") if name),
         limit=limit,
+        sample=sample,
+        check=check,
         batch_rows=batch_rows,
         part_rows=part_rows,
         processes=processes,

@@ -1,6 +1,7 @@
 """One batch job: a graph over a data set, from what a user asks for to the report."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from configs.errors import ConfigError
 from configs.node_options import Replicas
 from configs.tensors import Rows, Signature, TensorSpec
@@ -16,8 +19,9 @@ from graphs.check import CheckedGraph, check_file
 from graphs.load import signature_of
 from graphs.plan import Plan, compile_plan
 from graphs.trial import signatures
-from jobs import manifest
+from jobs import manifest, profile
 from jobs.chain import Link, call_rows, chain, for_a_job
+from jobs.checks import Check
 from jobs.columns import check, constants, types
 from jobs.finishing import ERRORS, Finishing
 from jobs.limit import limited
@@ -28,7 +32,7 @@ from jobs.reading import schema_of
 from jobs.tally import Finished, Report, Tally
 from jobs.units import Unit, find_units
 from jobs.versions import resolve
-from jobs.writing import Place, check_names
+from jobs.writing import Place, check_names, check_types
 from servables.base import LoadOptions
 
 PART_ROWS = 8192
@@ -61,6 +65,10 @@ class Asked:
     keep: tuple[str, ...] = ()
     limit: int | None = None
     """No more than the first rows, as files follow each other by name."""
+    sample: float = 1.0
+    """Share of the rows that are taken, by chance, and the same ones each time."""
+    check: str | None = None
+    """A pandera schema, `module:Name`, that rows must pass to be scored."""
     batch_rows: int | None = None
     """Most rows in one call of a node that does not say it itself; None: found by a probe, if there are many."""
     part_rows: int = PART_ROWS
@@ -96,9 +104,9 @@ class Job:
 
     @property
     def rows(self) -> int | None:
-        """Of the whole input; None where only reading tells."""
+        """Of the whole input, of a sample about; None where only reading tells."""
         counts = [unit.rows for unit in self.units]
-        return sum(filter(None, counts)) if None not in counts else None
+        return round(self.asked.sample * sum(filter(None, counts))) if None not in counts else None
 
     def links(self) -> list[Link]:
         """What Ray Data does one after another. Raises ConfigError if a node cannot be part of a job."""
@@ -110,7 +118,17 @@ class Job:
         asked, plan = self.asked, self._plan()
         rows = call_rows(plan.graph)
         return Reader(
-            plan, self.inputs, self.constants, asked.columns, asked.keep, asked.part_rows, PART_BYTES, rows, done
+            plan,
+            self.inputs,
+            self.constants,
+            asked.columns,
+            asked.keep,
+            asked.part_rows,
+            PART_BYTES,
+            rows,
+            done,
+            asked.sample,
+            _check(asked),
         )
 
     def with_calls(self, calls: Mapping[str, int]) -> "Job":
@@ -119,13 +137,17 @@ class Job:
 
     def begin(self) -> "Running":
         """From now on the output is this run's."""
-        before = finished(self.place) if self.going_on else []
+        before, tally = [], Tally()
+        for part in finished(self.place) if self.going_on else ():
+            tally.add(part, resumed=True)
+            before.append(replace(part, profiles={}))  # merged into one, which is small however many parts there are
         job = take(self.place, self.manifest, fresh=not self.going_on)
         metadata = {"millrace.graph": job.graph, "millrace.graph_digest": job.graph_digest}
         metadata |= {f"millrace.version.{node}": f"{v.model}/{v.number}" for node, v in job.versions.items()}
         outputs, specs = self.graph.flat.outputs, self.signature.outputs or {}
         finishing = Finishing(self.place, self.asked.format, outputs, specs, metadata, job.run)
-        return Running(self, before, self.links(), self.reader(frozenset(part.name for part in before)), finishing)
+        reader = self.reader(frozenset(part.name for part in before))
+        return Running(self, before, tally, self.links(), reader, finishing)
 
     def _plan(self) -> Plan:
         return compile_plan(for_a_job(self.graph.flat, self.manifest.calls), self.asked.cpus)
@@ -138,6 +160,8 @@ class Running:
     job: Job
     before: Sequence[Finished]
     """Parts that an earlier run finished."""
+    tally: Tally
+    """Of these parts, and then of all."""
     links: Sequence[Link]
     reader: Reader
     finishing: Finishing
@@ -169,6 +193,7 @@ class Running:
             round(seconds, 3),
             {stage: round(spent, 3) for stage, spent in tally.seconds.items()},
             versions,
+            dict(tally.peak_mb),
         )
 
 
@@ -180,9 +205,7 @@ def run(job: Job, tell: Tell = lambda tally, rows: None) -> Report:
         MillraceError: what ended it, as a model that does not load, or another run that took the output.
     """
     running = _probed(job).begin()
-    tally = Tally()
-    for part in running.before:
-        tally.add(part, resumed=True)
+    tally = running.tally
     started = time.monotonic()
     _check_errors(job, tally)
     tell(tally, job.rows)
@@ -192,6 +215,7 @@ def run(job: Job, tell: Tell = lambda tally, rows: None) -> Report:
             tell(tally, job.rows)
             _check_errors(job, tally)
     report = running.report(tally, time.monotonic() - started)
+    job.place.write_json(profile.FILE, {side: each.document() for side, each in tally.profiles.items()})
     job.place.write_json(REPORT, report.document())
     return report
 
@@ -207,7 +231,8 @@ def _probed(job: Job) -> Job:
 
 
 def _is_long(job: Job) -> bool:
-    return sum(unit.rows or 0 for unit in limited(job.units, PROBED_ROWS)) == PROBED_ROWS
+    rows = math.ceil(PROBED_ROWS / job.asked.sample)
+    return sum(unit.rows or 0 for unit in limited(job.units, rows)) == rows
 
 
 def _check_errors(job: Job, tally: Tally) -> None:
@@ -226,6 +251,8 @@ def prepare(asked: Asked) -> Job:
         ConfigError: what is asked for cannot be done: graph, columns, or an output that is another job's.
         MillraceError: a model is not there.
     """
+    if not 0 < asked.sample <= 1:
+        raise ConfigError(f"sample {asked.sample}: take a share of the rows above 0, and at most 1")
     checked = check_file(asked.graph, asked.root, asked.profile)
     calls = {} if asked.batch_rows is None else dict.fromkeys(checked.flat.nodes, asked.batch_rows)
     plan = compile_plan(for_a_job(checked.flat, calls), asked.cpus)
@@ -258,28 +285,45 @@ def _inputs(asked: Asked, signature: Signature) -> tuple[dict[str, TensorSpec], 
     return {name: spec for name, spec in inputs.items() if name not in given}, given
 
 
+def _check(asked: Asked) -> Check | None:
+    return None if asked.check is None else Check(asked.check)
+
+
 def _check_columns(asked: Asked, units: Sequence[Unit], inputs: Mapping[str, TensorSpec], signature: Signature) -> None:
     """Of each file, some at the same time."""
     check_names(asked.keep, signature.outputs or {})
     known = types(inputs, asked.columns)
     wanted = list(dict.fromkeys([*known, *asked.keep]))
 
-    def look(unit: Unit) -> None:
+    def look(unit: Unit) -> pa.Schema:
         schema = schema_of(unit, types=known)
         try:
             check(schema, inputs, asked.columns)
         except ConfigError as error:
             raise ConfigError(f"{unit.name}: {error.message}") from None
-        if not set(wanted) <= set(schema.names):
-            schema_of(unit, wanted, known)  # raises for a column that is not there
+        more = [name for name in wanted if name not in schema.names]
+        return schema_of(unit, [*schema.names, *more], known) if more else schema  # raises for what is not there
 
+    files = {unit.name: unit for unit in units}
     with ThreadPoolExecutor(_LOOKERS) as pool:
-        list(pool.map(look, {unit.name: unit for unit in units}.values()))
+        schemas = dict(zip(files, pool.map(look, files.values()), strict=True))
+    check_types(schemas, asked.keep)
+    if (data_check := _check(asked)) is not None:
+        for name, schema in schemas.items():
+            data_check.check_columns(schema, name)
 
 
 def _options(asked: Asked) -> Options:
     return Options(
-        dict(asked.columns), dict(asked.constants), asked.keep, asked.format, asked.limit, asked.part_rows, PART_BYTES
+        dict(asked.columns),
+        dict(asked.constants),
+        asked.keep,
+        asked.format,
+        asked.limit,
+        asked.part_rows,
+        PART_BYTES,
+        asked.sample,
+        asked.check,
     )
 
 

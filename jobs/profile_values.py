@@ -181,7 +181,7 @@ class Texts:
             **self.state(),
             "lengths": self.lengths.document(),
             "distinct": round(self.distinct.get_estimate()),
-            "frequent": {text: estimate for text, estimate, _, _ in found},
+            "frequent": [{"text": text, "times": estimate} for text, estimate, _, _ in found],
         }
 
 

@@ -79,25 +79,35 @@ class Reader:
 
     def _part(self, name: str, unit: Unit, piece: reading.Piece, last: bool) -> Part:
         piece, taken = self._sampled(unit, piece)
-        table = piece.table
+        table, profile = piece.table, Profile()
         failed = {} if self.check is None else self.check(table, without=piece.bad)
-        bad, pieces, profile, chance = dict(piece.bad), [], Profile(), chance_of(name)
+        pieces, bad = self._scored(name, piece, set(failed), profile)
+        named = [Bad(row, CHECK, why) for row, why in failed.items()]
+        named += [Bad(row, READ, why) for row, why in bad.items() if row not in failed]
+        named.sort(key=lambda each: each.row)
+        made = Part(
+            name, unit.name, piece.first_row, table.num_rows, last, table.select(list(self.keep)), pieces, named
+        )
+        made.peak_mb, made.inputs, made.taken = {READ: peak_mb()}, profile.state(), taken
+        return made
+
+    def _scored(
+        self, name: str, piece: reading.Piece, failed: set[int], profile: Profile
+    ) -> tuple[list[Piece], dict[int, str]]:
+        """The rows that are to be scored, which the profile counts, and why others cannot be."""
+        table, chance = piece.table, chance_of(name)
+        pieces, bad = [], dict(piece.bad)
         for places in same_shapes(table, self.inputs, self.columns):
             own = table if len(places) == table.num_rows else table.take(pa.array(places))
             rows, good, wrong = to_rows(own, self.inputs, self.columns)
             bad = {int(places[row]): why for row, why in wrong.items()} | bad
             # A row of which only a kept column could not be read has inputs, but is bad all the same.
             fine = ~np.isin(places[good], [*piece.bad, *failed])
-            rows = {name: value[fine] for name, value in rows.items()}
+            rows = {each: value[fine] for each, value in rows.items()}
             profile.add(rows, chance)
             pieces += self._pieces(rows, places[good][fine])
-        profile.add_nulls({name: table[self.columns.get(name, name)].null_count for name in profile.columns})
-        named = [Bad(row, READ, why) for row, why in bad.items() if row not in failed]
-        named += [Bad(row, CHECK, why) for row, why in failed.items()]
-        made = Part(name, unit.name, piece.first_row, table.num_rows, last, table.select(list(self.keep)), pieces)
-        made.bad = sorted(named, key=lambda each: each.row)
-        made.peak_mb, made.inputs, made.taken = {READ: peak_mb()}, profile.state(), taken
-        return made
+        profile.add_nulls({each: table[self.columns.get(each, each)].null_count for each in profile.columns})
+        return pieces, bad
 
     def _sampled(self, unit: Unit, piece: reading.Piece) -> tuple[reading.Piece, np.ndarray | None]:
         """The rows that are taken, and where in the piece they were; None: all are."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from graphs.executor import Executor
 from graphs.instances import load_instance, warm_up
 from jobs.chain import Link
+from jobs.memory import peak_mb
 from jobs.part import Bad, Part
 from jobs.scoring import Piece, Scored, score
 from jobs.versions import Version
@@ -42,8 +43,9 @@ class Working:
         scored = self.scored(part.pieces)
         stage = "+".join(self._link.nodes)
         bad = [Bad(row, stage, reason) for row, reason in sorted(scored.bad.items())]
-        seconds = {stage: time.perf_counter() - started}
-        return replace(part, pieces=scored.pieces, bad=part.bad + bad, seconds=part.seconds | seconds)
+        seconds = part.seconds | {stage: time.perf_counter() - started}
+        peaks = part.peak_mb | {stage: peak_mb()}
+        return replace(part, pieces=scored.pieces, bad=part.bad + bad, seconds=seconds, peak_mb=peaks)
 
     def scored(self, pieces: list[Piece]) -> Scored:
         """Rows with what the link's nodes give, without what no later link needs."""

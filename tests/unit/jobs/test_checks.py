@@ -1,5 +1,6 @@
 """A check of the data: bad rows are named one by one, what is wrong with a whole column is one message."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from configs.errors import ConfigError
 from jobs.checks import Check
+from tests.support.pages import snippets
 
 HERE = "tests.unit.jobs.test_checks:"
 
@@ -104,3 +106,12 @@ def test_what_is_no_single_rows_fault_is_one_message() -> None:
         Check(HERE + "Broken")(pa.table({"x": [1.0]}))
     with pytest.raises(ConfigError, match="expected series 'x' to have type float64, got int64"):
         Check(HERE + "Mean")(pa.table({"x": [1]}))
+
+
+def test_the_schema_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = snippets("docs/batch.md", "checks.py", "python")
+    (tmp_path / "checks.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    [reason] = Check("checks:Scans")(pa.table({"id": [1, 2], "site": ["north", "west"]})).values()
+    assert reason == "column 'site': isin(['north', 'south']): \"west\""
+    assert reason in Path("docs/batch.md").read_text()

@@ -1,6 +1,7 @@
 """Profiles: parts that are merged give what all rows give at once, in whatever order they come."""
 
 import random
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -8,7 +9,8 @@ import orjson
 import pytest
 
 from configs.tensors import Rows
-from jobs.profile import Profile, chance_of
+from jobs.profile import FILE, Profile, chance_of
+from tests.support.pages import snippets
 
 NUMBERS = np.random.default_rng(0)
 ROWS = 2000
@@ -52,7 +54,8 @@ def test_parts_give_what_all_rows_give(seed: int) -> None:
         numbers, wanted = (each[name].get("lengths", each[name]) for each in (found, expected))
         assert numbers["mean"] == pytest.approx(wanted["mean"], rel=1e-12)
         assert numbers["std"] == pytest.approx(wanted["std"], rel=1e-9)
-    assert found["name"]["frequent"]["common"] == pytest.approx(ROWS * 2 / 3, rel=0.02)
+    [common] = found["name"]["frequent"]
+    assert common == {"text": "common", "times": pytest.approx(ROWS * 2 / 3, rel=0.02)}
     for name, distinct in {"name": ROWS / 3 + 1, "long": 100}.items():
         assert found[name]["distinct"] == pytest.approx(distinct, rel=0.1)
 
@@ -96,10 +99,10 @@ def test_what_has_no_values_or_no_mean_goes_through_json() -> None:
 
 def test_texts_that_are_rare_or_long_are_not_told() -> None:
     found = whole({"t": np.array([[b"a", b"\xff"], [b"a", b"x" * 65]], object)}).document()["t"]
-    assert found["frequent"] == {"a": 2, "\\xff": 1}
+    assert found["frequent"] == [{"text": "a", "times": 2}, {"text": "\\xff", "times": 1}]
     assert (found["rows"], found["distinct"], found["lengths"]["maximum"]) == (2, 3, 65)
     unique = whole({"t": np.array([b"key-%d" % n for n in range(3000)], object)}).document()["t"]
-    assert unique["frequent"] == {}
+    assert unique["frequent"] == []
 
 
 def test_nulls_are_counted_beside_rows() -> None:
@@ -109,3 +112,15 @@ def test_nulls_are_counted_beside_rows() -> None:
     assert {key: profile.document()["label"][key] for key in ("datatype", "rows", "nulls")} == {
         "datatype": "INT64", "rows": 2 * ROWS, "nulls": 4,
     }  # fmt: skip
+
+
+def test_the_page_reads_a_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = snippets("docs/batch.md", "read a profile", "python")
+    (tmp_path / "scored").mkdir()
+    scores = whole({"score": np.repeat([0.5, 0.95], [3, 1])}).document()
+    (tmp_path / "scored" / FILE).write_bytes(orjson.dumps({"outputs": scores}))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/batch.md", "exec"), {})
+    assert capsys.readouterr().out == "0.75 of the scores are below 0.9\n"
