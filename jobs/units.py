@@ -181,14 +181,14 @@ def _agreed(files: Sequence[_File]) -> str:
     unknown = [file.path for file in files if file.format is None]
     if unknown:
         raise ConfigError(
-            f"{_some(unknown)}: the suffix tells no format; say it with --format ({', '.join(FORMATS)}), "
+            f"{_some(unknown)}: the suffix tells no format; say it with --input-format ({', '.join(FORMATS)}), "
             "or name the files by a pattern like 'data/*.parquet'"
         )
     formats = Counter(str(file.format) for file in files)
     if len(formats) > 1:
         counts = ", ".join(f"{count} {name}" for name, count in sorted(formats.items()))
         raise ConfigError(
-            f"the inputs are of several formats ({counts}); say one with --format, or name one by a pattern"
+            f"the inputs are of several formats ({counts}); say one with --input-format, or name one by a pattern"
         )
     return next(iter(formats))
 
