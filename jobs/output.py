@@ -1,7 +1,7 @@
 """The folder of a job's output: whose it is, what is finished there, and which run may write to it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -53,13 +53,13 @@ def take(place: Place, job: Manifest, fresh: bool) -> Manifest:
     return ours
 
 
-def finished(place: Place) -> list[Finished]:
-    """The parts whose files are whole. Raises ConfigError for what no job wrote."""
-    documents = [place.read_json(name) for name in place.names(DONE)]
-    try:
-        return [Finished(**document) for document in documents if document is not None]
-    except TypeError as error:
-        raise ConfigError(f"{place}/{DONE} holds what no job wrote ({error}); --overwrite the output") from None
+def finished(place: Place) -> Iterator[Finished]:
+    """The parts whose files are whole, one at a time. Raises ConfigError for what no job wrote."""
+    for name in place.names(DONE):
+        try:
+            yield Finished(**place.read_json(name))
+        except TypeError as error:
+            raise ConfigError(f"{place}/{name} is not what a job wrote ({error}); --overwrite the output") from None
 
 
 def is_done(unit: Unit, parts: Sequence[Finished]) -> bool:
