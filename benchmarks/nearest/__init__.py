@@ -1,0 +1,1 @@
+"""How fast vector indexes answer, and how much of what is right a graph finds."""
