@@ -7,22 +7,34 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy import func, select
+
+from rollouts.database import open_database
+from rollouts.tables import LeaderRow
+
 _CONTROL = "ray::ServeReplica:millrace:control"
 """How Ray names its process."""
 _LOOK_S = 0.1
 
 
 class Kills:
-    """While its context is open, SIGKILL about every `every_s`, as soon as there is a process to kill.
+    """While its context is open: SIGKILL, again and again, to a control that has worked for `every_s`.
+
+    From its start on that would often hit one that has done nothing yet: where cores are few, a process takes nearly
+    ten seconds until it has imported all.
 
     Args:
         server: process id of `millrace run`.
+        state_url: of its state, in which each control that begins to work writes so.
     """
 
-    def __init__(self, server: int, every_s: float) -> None:
+    def __init__(self, server: int, state_url: str, every_s: float) -> None:
         self.at: list[float] = []
         """When it killed, in seconds since 1970."""
+        self.away_s: list[float] = []
+        """How long nobody was at work after each kill but the last."""
         self._server, self._every_s = server, every_s
+        self._state = open_database(state_url)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -33,17 +45,23 @@ class Kills:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._state.dispose()
 
     def _run(self) -> None:
-        killed, wait_s = set[int](), self._every_s
-        while not self._stop.wait(wait_s):
-            wait_s = _LOOK_S
-            for pid in set(control_of(self._server)) - killed:
-                killed.add(pid)
+        while not self._stop.wait(self._every_s):
+            before, killed = self._leader(), time.time()
+            for pid in control_of(self._server):
                 with suppress(ProcessLookupError):  # it has ended by itself
                     os.kill(pid, signal.SIGKILL)
-                    self.at.append(time.time())
-                    wait_s = self._every_s
+            self.at.append(killed)
+            while self._leader() == before:
+                if self._stop.wait(_LOOK_S):
+                    return
+            self.away_s.append(time.time() - killed)
+
+    def _leader(self) -> int | None:
+        with self._state.connect() as connection:
+            return connection.scalar(select(func.max(LeaderRow.id)))
 
 
 def control_of(server: int) -> list[int]:

@@ -1,7 +1,7 @@
 """The outcome of a run behind one proxy, as it is kept and reported."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -86,6 +86,10 @@ class Outcome:
     swapped: list[tuple[float, str]]
     """When a new version first answered, and its model."""
     kills: list[float]
+    away_s: list[float] = field(default_factory=list)
+    """How long control was away after a kill."""
+    stuck: list[str] = field(default_factory=list)
+    """What did not happen in time while control was killed."""
 
 
 def keep(outcome: Outcome, file: Path) -> None:

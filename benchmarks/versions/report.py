@@ -1,6 +1,7 @@
 """The outcomes as Markdown, with their aims."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from benchmarks.isolation.report import Aim, aims_table, table
 from benchmarks.versions.judge import FIRST, SPLIT, Split, Tail
@@ -27,6 +28,7 @@ def aims(outcome: Outcome) -> list[Aim]:
         ("answers of an unwanted version", str(len(outcome.unwanted)), "0", not outcome.unwanted),
         ("answers of no version that was published", str(outcome.unknown), "0", not outcome.unknown),
     ]
+    rows.append(("versions that did not take over, or fail", str(len(outcome.stuck)), "0", not outcome.stuck))
     for part in outcome.parts[1:]:
         times = part.tails[EVERY].p99 / outcome.parts[0].tails[EVERY].p99
         rows.append((f"p99 in “{part.part.name}”, calm = 1", f"{times:.2f}", f"≤ {TIMES:g}", times <= TIMES))
@@ -53,6 +55,11 @@ def about(outcome: Outcome) -> str:
         f"pause; of them over {' and '.join(_protocols(outcome))}"
     )
     lines.append(f"- generator: {outcome.busy:.0%} of a core")
+    if outcome.away_s:
+        lines.append(
+            f"- control, killed {len(outcome.kills)} times, was back after {median(outcome.away_s):.1f} s (median; at "
+            f"most {max(outcome.away_s):.1f} s)"
+        )
     if (behind_ms := outcome.parts[0].behind_ms) > BUSY_MS:
         lines.append(
             f"- **other work ran on the machine**: even in the calm part one request in a hundred was sent "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.isolation.live.server import serving
+from benchmarks.isolation.live.server import Serving, serving
 from benchmarks.versions.generator import Generator
 from benchmarks.versions.kills import Kills
 from benchmarks.versions.models import ALIASED, SWAPPED, WIDTH, Publisher, graph
@@ -56,6 +56,10 @@ class Seen:
     histories: dict[str, list[Transition]]
     """Model → what happened to its versions, the first first."""
     kills: list[float]
+    away_s: list[float]
+    """How long control was away after a kill."""
+    stuck: list[str]
+    """What did not happen in time while control was killed."""
 
 
 def run(proxy: str, amount: Amount, say: Say) -> Seen:
@@ -79,11 +83,20 @@ def run(proxy: str, amount: Amount, say: Say) -> Seen:
         say(f"{proxy}: {generator.capacity:.0f} requests/s at most")
         try:
             swaps = _Swaps(publisher, registry, generator, store, say)
-            kills = swaps.all(amount, server.pid)
+            swaps.all(amount, server)
             histories = {model: store.history(servable(model), _ALL)[::-1] for model in WIDTH}
         except RuntimeError as error:
             raise RuntimeError(f"{error}\n{server.log.read_text(errors='replace')[-5000:]}") from error
-        return Seen(generator.capacity, generator.end(), swaps.parts, swaps.published, histories, kills)
+        return Seen(
+            generator.capacity,
+            generator.end(),
+            swaps.parts,
+            swaps.published,
+            histories,
+            swaps.kills,
+            swaps.away_s,
+            swaps.stuck,
+        )
 
 
 def servable(model: str) -> str:
@@ -101,10 +114,12 @@ class _Swaps:
         self._publisher, self._registry, self._generator = publisher, registry, generator
         self._store, self._say = store, say
         self._last = dict.fromkeys(WIDTH, 1)
-        self._kills: list[float] = []
+        self.kills: list[float] = []
+        self.away_s: list[float] = []
+        self.stuck: list[str] = []
 
-    def all(self, amount: Amount, server: int) -> list[float]:
-        """Every part, one after the other; gives when control was killed."""
+    def all(self, amount: Amount, server: Serving) -> None:
+        """Every part, one after the other."""
         with self._part(CALM):
             time.sleep(amount.calm_s)
         for model, count in amount.alone.items():
@@ -114,12 +129,14 @@ class _Swaps:
         self._generator.wait(ALIASED, NUMBERS[-1])
         with self._part(FLIPS):
             self._flip(amount.flips)
-        with self._part(SWAPS), Kills(server, KILL_EVERY_S) as kills, ThreadPoolExecutor(len(SWAPPED)) as pool:
-            self._kills = kills.at
+        kills = Kills(server.pid, server.state_url, KILL_EVERY_S)
+        self.kills, self.away_s = kills.at, kills.away_s
+        with self._part(SWAPS), kills, ThreadPoolExecutor(len(SWAPPED)) as pool:
             until = time.monotonic() + amount.killed_s
             for done in [pool.submit(self._swap, model, count, until) for model, count in amount.swaps.items()]:
-                done.result()
-        return self._kills
+                if error := done.exception():  # the records of all that went before are not lost for it
+                    self._say(str(error))
+                    self.stuck.append(str(error))
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:
@@ -130,7 +147,7 @@ class _Swaps:
         working = {m: sum(model == m and number in self.published[m] for model, number in new) for m in WIDTH}
         broken = len(new) - sum(working.values())
         working[ALIASED] = self._followed(began)
-        self.parts.append(Part(name, began, time.time(), working, broken, len(self._kills), os.getloadavg()[0]))
+        self.parts.append(Part(name, began, time.time(), working, broken, len(self.kills), os.getloadavg()[0]))
 
     def _flip(self, count: int) -> None:
         """Have the alias name one version and then the other, each second, whatever control has made of it."""

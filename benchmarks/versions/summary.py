@@ -34,6 +34,8 @@ def summarise(proxy: str, machine: dict[str, str], seen: Seen) -> Outcome:
         list(per_second(requests, seen.parts[0].began, seen.parts[-1].ended)),
         [(at, model) for model in WIDTH for version, at in first[model].items() if version > 1],
         seen.kills,
+        seen.away_s,
+        seen.stuck,
     )
 
 

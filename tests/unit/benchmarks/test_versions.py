@@ -112,7 +112,7 @@ def outcome(*requests: tuple[float, int]) -> Outcome:
     old = changes(1, (17, Phase.DRAINING), (18, Phase.UNLOADING), before=Phase.ROUTED)
     history = {INLINE: [*up(2, 10), *old, *up(3, 20)], NETWORK: [], PLACED: [], ALIASED: []}
     published = {INLINE: {1: 0.0, 2: 10.0, 3: 20.0}, **{model: {1: 0.0} for model in (NETWORK, PLACED, ALIASED)}}
-    seen = Seen(300, records(*requests), parts, published, history, [25.0])
+    seen = Seen(300, records(*requests), parts, published, history, [25.0], [4.0], [])
     return summarise("haproxy", {"cores": "2"}, seen)
 
 
