@@ -104,7 +104,8 @@ class Numbers:
         self.maximum = maximum if self.maximum is None else max(self.maximum, maximum)
         mean = float(numbers.mean())
         numbers -= mean
-        self._moments(len(numbers), mean, float(numbers @ numbers))
+        # No dot product: its threads would wait for each other where cores are busy.
+        self._moments(len(numbers), mean, float(np.square(numbers, out=numbers).sum()))
 
     def _moments(self, count: int, mean: float, squares: float) -> None:
         """Chan, Golub, LeVeque: "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979."""
