@@ -1,14 +1,14 @@
 """The file of a lookup table: Arrow, sorted so that a key is found in it without reading the rest."""
 
-import hashlib
 import re
+import zlib
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import types as arrow_types
 from pydantic import TypeAdapter
 
@@ -17,7 +17,7 @@ from configs.tensors import Datatype, TensorSpec
 from servables.files import one_line
 
 FILE = "lookup.arrow"
-"""One record batch: `_hash` (text keys only, which it sorts), `key` (integers sort by themselves), then the values.
+"""One record batch in the order of `_hash` (there for text keys only) and `key`, with the values behind them.
 
 Values are columns of numbers or large_binary, lists as fixed-size lists of all of a row's elements; BOOL is uint8.
 """
@@ -44,15 +44,17 @@ def write_lookup(folder: Path, table: pa.Table, key: str) -> None:
         raise ModelError(f"a lookup needs a column of keys {key!r} and at least one row; the table has {has}")
     _check_names([name for name in table.column_names if name != key], key)
     keys = _keys(key, _whole(table[key]))
-    hashes = hashed(keys.to_pylist()) if keys.type == pa.large_binary() else None
-    order = np.argsort(keys.to_numpy() if hashes is None else hashes, kind="stable")
-    columns = {} if hashes is None else {HASH: pa.array(hashes[order])}
-    columns[KEY] = keys = keys.take(pa.array(order))
-    _check_once(keys, columns.get(HASH, keys).to_numpy(), order)
+    columns = {KEY: keys}
+    if keys.type == pa.large_binary():
+        columns = {HASH: pa.array(hashed(keys.to_pylist())), **columns}
+    order = pc.sort_indices(pa.table(columns), [(name, "ascending") for name in columns])
+    columns = {name: column.take(order) for name, column in columns.items()}
+    _check_once(columns[KEY], order)
+    places = order.to_numpy().astype(np.int64)
     specs: dict[str, str] = {}
     for name in table.column_names:
         if name != key:
-            spec, columns[name] = _column(name, _whole(table[name]), order)
+            spec, columns[name] = _column(name, _whole(table[name]), places)
             specs[name] = str(spec)
     metadata = {**(table.schema.metadata or {}), SPECS: _AS_JSON.dump_json(specs)}
     _write(folder / FILE, pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata))
@@ -66,9 +68,8 @@ def read_specs(metadata: dict[bytes, bytes] | None) -> dict[str, TensorSpec]:
 
 
 def hashed(keys: Iterable[bytes]) -> np.ndarray:
-    """UINT64 [keys]: 64 bits of BLAKE2b, which nobody makes collide in numbers that matter."""
-    digests = [hashlib.blake2b(key, digest_size=8).digest() for key in keys]
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64, copy=False)
+    """UINT32 [keys]: their CRC-32. Keys that have the same one lie in order, so that however many do they are found."""
+    return np.array([zlib.crc32(key) for key in keys], np.uint32)
 
 
 def _check_names(names: list[str], key: str) -> None:
@@ -98,16 +99,17 @@ def _keys(name: str, keys: pa.Array) -> pa.Array:
         raise ModelError(f"key column {name!r}: {error}; integer keys are INT64: write larger ones as text") from error
 
 
-def _check_once(keys: pa.Array, sorted_by: np.ndarray, order: np.ndarray) -> None:
+def _check_once(keys: pa.Array, order: pa.Array) -> None:
     """Raises ModelError if a key stands in two rows; of several the one that stands first in the table."""
-    found: dict[Any, list[int]] = {}
-    equal = sorted_by[1:] == sorted_by[:-1]
-    for place in np.flatnonzero(np.append(equal, False) | np.append(False, equal)).tolist():
-        found.setdefault(keys[place].as_py(), []).append(int(order[place]))
-    twice = {key: rows for key, rows in found.items() if len(rows) > 1}  # others only have the same hash
-    if twice:
-        key, rows = min(twice.items(), key=lambda item: item[1])
-        raise ModelError(f"key {key!r} stands in rows {rows[0]} and {rows[1]}; a key has one row: remove the others")
+    again = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+    twice = np.flatnonzero(again.to_numpy(zero_copy_only=False))
+    if len(twice):
+        rows = order.to_numpy()
+        place = twice[np.argmin(rows[twice])]
+        raise ModelError(
+            f"key {keys[place].as_py()!r} stands in rows {rows[place]} and {rows[place + 1]}; a key has one row: "
+            "remove the others"
+        )
 
 
 def _column(name: str, values: pa.Array, order: np.ndarray) -> tuple[TensorSpec, pa.Array]:

@@ -1,5 +1,6 @@
 """Lookup tables: a row by its key, read from a file that is mapped into memory."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,10 @@ class LookupServable:
     def __call__(self, rows: Rows) -> Rows:
         """The values of each `key`, and whether it was `found`."""
         places = self._find(rows["key"])
-        found = places >= 0
-        missed = np.flatnonzero(~found)
+        missed = (places < 0).nonzero()[0]
         outputs = {name: take(places, missed) for name, take in self._columns.items()}
-        return {**outputs, "found": found}
+        outputs["found"] = places >= 0
+        return outputs
 
     def memory(self) -> Memory:
         """Nothing that closing it frees: the system keeps of the file what it has room for."""
@@ -86,7 +87,7 @@ def _by_integer(keys: np.ndarray) -> Find:
     _check_sorted(keys)
 
     def find(wanted: np.ndarray) -> np.ndarray:
-        places = np.searchsorted(keys, wanted)
+        places = keys.searchsorted(wanted)
         places[places == len(keys)] = 0
         places[keys[places] != wanted] = -1
         return places
@@ -103,25 +104,22 @@ def _by_text(hashes: np.ndarray, keys: Any) -> Find:
     def find(wanted: np.ndarray) -> np.ndarray:
         texts = [key if isinstance(key, bytes) else str(key).encode() for key in wanted.tolist()]
         wanted_hashes = hashed(texts)
-        places = np.searchsorted(hashes, wanted_hashes)
-        places[places == len(hashes)] = 0
-        places[hashes[places] != wanted_hashes] = -1
+        places = hashes.searchsorted(wanted_hashes)
         for index, place in enumerate(places.tolist()):
-            if place >= 0 and text[place] != texts[index]:
-                places[index] = _further(text, hashes, place, texts[index])
+            if place == len(hashes) or text[place] != texts[index]:
+                places[index] = _further(text, hashes, place, wanted_hashes[index], texts[index])
         return places
 
     return find
 
 
-def _further(text: "_Text", hashes: np.ndarray, place: int, key: bytes) -> int:
-    """The row of a key among those after `place` that have the same hash; -1 if none has it."""
-    for other in range(place + 1, len(hashes)):
-        if hashes[other] != hashes[place]:
-            break
-        if text[other] == key:
-            return other
-    return -1
+def _further(text: "_Text", hashes: np.ndarray, first: int, hash: np.uint32, key: bytes) -> int:
+    """The row of a key among those that have its hash, from `first` on; -1 if none is it."""
+    if first == len(hashes) or hashes[first] != hash:
+        return -1
+    end = int(hashes.searchsorted(hash, "right"))
+    place = bisect_left(range(end), key, first, key=text.__getitem__)
+    return place if place < end and text[place] == key else -1
 
 
 def _check_sorted(values: np.ndarray) -> None:
@@ -167,7 +165,8 @@ def _numbers(array: Any) -> np.ndarray:
 def _rows(values: np.ndarray) -> Take:
     def take(places: np.ndarray, missed: np.ndarray) -> np.ndarray:
         taken: np.ndarray = values[places]  # the last row for a missing one
-        taken[missed] = 0
+        if missed.size:
+            taken[missed] = 0
         return taken
 
     return take

@@ -68,9 +68,9 @@ def test_rows_are_found_by_integers(tmp_path: Path, type: pa.DataType) -> None:
 
 def test_keys_with_the_same_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("servables.lookup_file.hashed", lambda keys: hashed(key[:1] for key in keys))
-    table = lookup(tmp_path, pa.table({"k": ["a1", "b", "a2", "a3"], "value": [1, 2, 3, 4]}), "k")
-    answer = table({"key": texts("a3", "a1", "a9", "b", "a2")})
-    assert answer["value"].tolist() == [4, 1, 0, 2, 3]
+    table = lookup(tmp_path, pa.table({"k": ["a5", "b", "a1", "a3"], "value": [1, 2, 3, 4]}), "k")
+    answer = table({"key": texts("a3", "a1", "a9", "b", "a2", "a5", "a0")})
+    assert answer["value"].tolist() == [4, 3, 0, 2, 0, 1, 0]
 
 
 def test_every_key_of_many_is_found_among_chunks(tmp_path: Path) -> None:
