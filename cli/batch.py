@@ -1,7 +1,7 @@
 """`millrace batch`: a graph over files."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from configs.errors import ConfigError
 from configs.serve import find_root
 
 if TYPE_CHECKING:
-    from jobs.job import Tell
     from jobs.tally import Tally
 
 err = Console(stderr=True)
@@ -24,6 +34,7 @@ out = Console()
 FORMATS = ("parquet", "csv", "jsonl")
 LINE_EVERY = 20
 """Without a terminal, a line after so many parts."""
+_WRITTEN = "written"
 
 
 def batch(
@@ -132,20 +143,45 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
     return pairs
 
 
+class _Bars:
+    """A bar for each stage, and for the rows that are written; without a terminal, a line now and then."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._before = 0
+        self._total: int | None = None
+
+    def done(self, tally: "Tally", rows: int | None) -> None:
+        """A part's files are whole."""
+        self._before, self._total = tally.resumed, rows
+        self._show(_WRITTEN, tally.rows)
+        if not err.is_terminal and tally.parts % LINE_EVERY == 0 and tally.parts:
+            total = f" of {rows:,}" if rows is not None else ""
+            print(f"{tally.rows:,}{total} rows, {tally.bad:,} without an answer", file=sys.stderr, flush=True)
+
+    def stages(self, rows: Mapping[str, int]) -> None:
+        """The processes have come so far."""
+        for stage, count in rows.items():
+            self._show(stage, self._before + count)
+
+    def _show(self, stage: str, rows: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=self._total, completed=self._before)
+        self._bars.update(self._tasks[stage], completed=rows, total=self._total)
+
+
+class _Rate(ProgressColumn):
+    """Rows per second, of late."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until something is known."""
+        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+
+
 @contextmanager
-def _progress() -> "Iterator[Tell]":
-    """A bar; without a terminal, a line now and then."""
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), rate, TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("rows", total=None, rate="")
-
-        def tell(tally: "Tally", rows: int | None) -> None:
-            speed = bar.tasks[task].speed
-            rate = f"{speed:,.0f} rows/s" if speed else ""
-            bar.update(task, completed=tally.rows, total=rows, rate=rate)
-            if not err.is_terminal and tally.parts % LINE_EVERY == 0 and tally.parts:
-                total = f" of {rows:,}" if rows is not None else ""
-                print(f"{tally.rows:,}{total} rows, {tally.bad:,} without an answer", file=sys.stderr, flush=True)
-
-        yield tell
+def _progress() -> "Iterator[_Bars]":
+    name = TextColumn("{task.description}")
+    columns = (name, BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+        yield _Bars(bars)

@@ -1,13 +1,14 @@
-"""The Ray that a job runs on: one of its own on this machine, or a cluster that is there."""
+"""The Ray that a job runs on: one of its own on this machine, or a cluster that is there; and what failed there."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, MillraceError, NodeError, reason
 from servables.files import one_line
 
 
@@ -38,3 +39,14 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def own_error(error: ray.exceptions.RayError) -> MillraceError:
+    """The error that our own code raised in a process of a job, without Ray's words around it."""
+    cause: Any = error
+    while cause is not None:
+        inner = getattr(cause, "cause", None) or cause.__cause__  # Ray's wrapper is of its cause's class, too
+        if isinstance(cause, MillraceError) and not isinstance(cause, ray.exceptions.RayError):
+            return type(cause)(cause.message)
+        cause = inner
+    return NodeError(f"the job failed: {reason([str(error)])}")

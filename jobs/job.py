@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -43,8 +43,27 @@ PROBED_ROWS = 100_000
 """From so many rows on, a probe finds how many a call takes."""
 _LOOKERS = 16
 
-Tell = Callable[[Tally, int | None], None]
-"""Told after each part what is done, and how many rows there are in all; None where only reading tells."""
+
+class Tell(Protocol):
+    """Hears how far a job is."""
+
+    def done(self, tally: Tally, rows: int | None) -> None:
+        """After each part: what is done, and how many rows there are in all; None where only reading tells."""
+        ...
+
+    def stages(self, rows: Mapping[str, int]) -> None:
+        """Now and then, from another thread: stage → rows that it has done in this run."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def done(self, tally: Tally, rows: int | None) -> None:
+        """Nothing."""
+
+    def stages(self, rows: Mapping[str, int]) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +190,14 @@ class Running:
         """Units of which not all parts are finished."""
         return [unit for unit in self.job.units if not is_done(unit, self.before)]
 
-    def parts(self) -> Generator[Finished]:
-        """Each part that is left, when its files are whole."""
+    def parts(self, told: Callable[[Mapping[str, int]], None]) -> Generator[Finished]:
+        """Each part that is left, when its files are whole; `told` hears from another thread how far each stage is."""
         if self.left:
             from jobs.pipeline import Work, finished_parts  # the only one that needs Ray
 
             versions = self.job.manifest.versions
             work = Work(self.left, self.reader, self.links, self.job.graph.root, versions, self.finishing)
-            yield from finished_parts(work)
+            yield from finished_parts(work, told)
 
     def report(self, tally: Tally, seconds: float) -> Report:
         """What came of it."""
@@ -197,7 +216,7 @@ class Running:
         )
 
 
-def run(job: Job, tell: Tell = lambda tally, rows: None) -> Report:
+def run(job: Job, tell: Tell = Silent()) -> Report:  # noqa: B008 - it keeps nothing
     """Do a job, or what is left of it. Ray must be initialised.
 
     Raises:
@@ -208,11 +227,11 @@ def run(job: Job, tell: Tell = lambda tally, rows: None) -> Report:
     tally = running.tally
     started = time.monotonic()
     _check_errors(job, tally)
-    tell(tally, job.rows)
-    with closing(running.parts()) as parts:
+    tell.done(tally, job.rows)
+    with closing(running.parts(tell.stages)) as parts:
         for part in parts:
             tally.add(part)
-            tell(tally, job.rows)
+            tell.done(tally, job.rows)
             _check_errors(job, tally)
     report = running.report(tally, time.monotonic() - started)
     job.place.write_json(profile.FILE, {side: each.document() for side, each in tally.profiles.items()})

@@ -12,11 +12,13 @@ import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
-from configs.errors import ConfigError, MillraceError, NodeError, reason
+from configs.errors import ConfigError
 from jobs.chain import Link
+from jobs.cluster import own_error
 from jobs.finishing import Finishing
 from jobs.part import COLUMN, Part
-from jobs.reader import Reader
+from jobs.progress import Told, counting
+from jobs.reader import READ, Reader
 from jobs.tally import Finished
 from jobs.units import Unit
 from jobs.versions import Version
@@ -31,16 +33,19 @@ Block = dict[str, np.ndarray]
 class Process:
     """A process of a pool: one link, and for the last one what makes files of its parts."""
 
-    def __init__(self, link: Link, root: Path, versions: Mapping[str, Version], finishing: Finishing | None) -> None:
+    def __init__(
+        self, link: Link, root: Path, versions: Mapping[str, Version], finishing: Finishing | None, counts: Any
+    ) -> None:
         self._working = Working(link, root, versions)
         self._finishing = finishing
+        self._counts = counts
 
     def __call__(self, block: Block) -> Block:
         """Ray Data's call: one part in, one out, or what is to be known of it when its files are there."""
         part = self._working(Part.unpacked(block[COLUMN][0]))
-        if self._finishing is None:
-            return _block(part.packed())
-        return _block(pickle.dumps(self._finishing(part)))
+        done = part.packed() if self._finishing is None else pickle.dumps(self._finishing(part))
+        self._counts.add.remote(self._working.stage, part.name, part.rows)
+        return _block(done)
 
 
 @dataclass(frozen=True)
@@ -56,23 +61,27 @@ class Work:
     finishing: Finishing
 
 
-def finished_parts(work: Work) -> Generator[Finished]:
+def finished_parts(work: Work, told: Told) -> Generator[Finished]:
     """Do it: gives each part when its files are whole.
 
     Ray must be initialised. To stop early, close the iterator.
+
+    Args:
+        told: hears from another thread how far each stage is.
 
     Raises:
         MillraceError: what ended the job: a model that does not load, a file that cannot be written.
     """
     _check_room(work.links)
-    with _settings():
-        data = _dataset(work)
-    try:
-        for row in data.iter_rows():
-            part: Finished = pickle.loads(row[COLUMN])  # made by `Process`
-            yield part
-    except ray.exceptions.RayError as error:
-        raise _reason(error) from error
+    with counting(told) as counts:
+        with _settings():
+            data = _dataset(work, counts)
+        try:
+            for row in data.iter_rows():
+                part: Finished = pickle.loads(row[COLUMN])  # made by `Process`
+                yield part
+        except ray.exceptions.RayError as error:
+            raise own_error(error) from error
 
 
 def _check_room(links: Sequence[Link]) -> None:
@@ -101,16 +110,18 @@ def _settings() -> Iterator[None]:
         yield
 
 
-def _dataset(work: Work) -> Dataset:
+def _dataset(work: Work, counts: Any) -> Dataset:
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of plans and progress bars; ours are others
     items = [{COLUMN: pickle.dumps(unit)} for unit in work.units]
     data = ray.data.from_items(items, override_num_blocks=len(items))
-    data = data.map_batches(_reading(work.reader), batch_size=1, num_cpus=0, compute=TaskPoolStrategy(size=READERS))
+    data = data.map_batches(
+        _reading(work.reader, counts), batch_size=1, num_cpus=0, compute=TaskPoolStrategy(size=READERS)
+    )
     for link in work.links:
         last = link is work.links[-1]
         data = data.map_batches(
             Process,
-            fn_constructor_args=(link, work.root, work.versions, work.finishing if last else None),
+            fn_constructor_args=(link, work.root, work.versions, work.finishing if last else None, counts),
             batch_size=1,
             num_cpus=link.cpus,
             num_gpus=link.gpus or None,
@@ -119,9 +130,10 @@ def _dataset(work: Work) -> Dataset:
     return data
 
 
-def _reading(reader: Reader) -> Callable[[Block], Iterator[Block]]:
+def _reading(reader: Reader, counts: Any) -> Callable[[Block], Iterator[Block]]:
     def read(block: Block) -> Iterator[Block]:
         for part in reader(pickle.loads(block[COLUMN][0])):
+            counts.add.remote(READ, part.name, part.rows)
             yield _block(part.packed())
 
     return read
@@ -131,14 +143,3 @@ def _block(data: bytes) -> Block:
     column = np.empty(1, object)
     column[0] = data
     return {COLUMN: column}
-
-
-def _reason(error: ray.exceptions.RayError) -> MillraceError:
-    """The error that our own code raised in a process, without Ray's words around it."""
-    cause: Any = error
-    while cause is not None:
-        inner = getattr(cause, "cause", None) or cause.__cause__  # Ray's wrapper is of its cause's class, too
-        if isinstance(cause, MillraceError) and not isinstance(cause, ray.exceptions.RayError):
-            return type(cause)(cause.message)
-        cause = inner
-    return NodeError(f"the job failed: {reason([str(error)])}")

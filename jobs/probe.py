@@ -8,6 +8,7 @@ import numpy as np
 import ray
 
 from jobs.chain import Link
+from jobs.cluster import own_error
 from jobs.reader import Reader
 from jobs.scoring import Piece
 from jobs.units import Unit
@@ -36,28 +37,37 @@ def probe(
     """
     part = next(iter(reader(unit)), None)
     piece = part.pieces[0] if part is not None and part.pieces else None
+    made = [ray.remote(num_cpus=link.cpus, num_gpus=link.gpus)(_Trial).remote(link, root, versions) for link in links]
     found: dict[str, int] = {}
-    for link in links:
-        if piece is None:
-            break
-        task = ray.remote(num_cpus=link.cpus, num_gpus=link.gpus, max_retries=0)(_tried)
-        rows, piece = ray.get(task.remote(link, root, versions, piece))
-        found |= dict.fromkeys(link.nodes, rows)
+    try:
+        for link, trial in zip(links, made, strict=True):  # they all load at the same time
+            if piece is None:
+                break
+            rows, piece = ray.get(trial.of.remote(piece))
+            found |= dict.fromkeys(link.nodes, rows)
+    except ray.exceptions.RayError as error:
+        raise own_error(error) from error
+    finally:
+        for trial in made:
+            ray.kill(trial)
     return found
 
 
-def _tried(link: Link, root: Path, versions: Mapping[str, Version], piece: Piece) -> tuple[int, Piece | None]:
-    """The rows that a call of a link's nodes should take, and what the next link gets; None if no row has an answer."""
-    working = Working(link, root, versions)
-    try:
-        bad = working.scored([piece]).bad
+class _Trial:
+    """A process of a link, before the job."""
+
+    def __init__(self, link: Link, root: Path, versions: Mapping[str, Version]) -> None:
+        self._working = Working(link, root, versions)
+
+    def of(self, piece: Piece) -> tuple[int, Piece | None]:
+        """The rows that a call should take, and what the next link gets; None if no row has an answer."""
+        bad = self._working.scored([piece]).bad
         good = np.flatnonzero(~np.isin(piece.places, list(bad)))
         if not len(good):
             return SIZES[0], None
         fine = Piece(piece.frame.take(good), piece.places[good])
-        return best_rows(fine, lambda some: working.scored([some])), working.scored([fine]).pieces[0]
-    finally:
-        working.close()
+        rows = best_rows(fine, lambda some: self._working.scored([some]))
+        return rows, self._working.scored([fine]).pieces[0]
 
 
 def best_rows(piece: Piece, call: Callable[[Piece], object]) -> int:

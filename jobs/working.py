@@ -24,6 +24,8 @@ class Working:
     """
 
     def __init__(self, link: Link, root: Path, versions: Mapping[str, Version]) -> None:
+        self.stage = "+".join(link.nodes)
+        """What reports and errors call it."""
         self._link = link
         self._loop = asyncio.new_event_loop()
         threads = max(1, int(link.cpus))
@@ -41,10 +43,9 @@ class Working:
         """The part with what the link's nodes give; rows that have no answer are among the bad ones."""
         started = time.perf_counter()
         scored = self.scored(part.pieces)
-        stage = "+".join(self._link.nodes)
-        bad = [Bad(row, stage, reason) for row, reason in sorted(scored.bad.items())]
-        seconds = part.seconds | {stage: time.perf_counter() - started}
-        peaks = part.peak_mb | {stage: peak_mb()}
+        bad = [Bad(row, self.stage, reason) for row, reason in sorted(scored.bad.items())]
+        seconds = part.seconds | {self.stage: time.perf_counter() - started}
+        peaks = part.peak_mb | {self.stage: peak_mb()}
         return replace(part, pieces=scored.pieces, bad=part.bad + bad, seconds=seconds, peak_mb=peaks)
 
     def scored(self, pieces: list[Piece]) -> Scored:

@@ -113,7 +113,7 @@ def test_a_job_goes_on_where_it_stopped(folder: Path) -> None:
     whole = asked(folder, output=str(folder / "whole"))
     done(prepare(whole).begin())
     assert output(folder) == output(folder, "whole")
-    assert list(begun(folder, resume=True).parts()) == []
+    assert list(begun(folder, resume=True).parts(lambda rows: None)) == []
 
 
 def test_a_part_that_was_half_written_is_written_again(folder: Path) -> None:
