@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -112,7 +112,7 @@ def batch(
     )
     job = prepare(asked)
     wanted = None if publish is None else publishing.plan(job, publish, key, publish_as, metric)
-    with connected(address), _progress() as tell:
+    with nullcontext() if job.is_finished() else connected(address), _progress() as tell:
         report = run(job, tell)
     _say(report.lines())
     if wanted is not None:

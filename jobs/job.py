@@ -150,6 +150,13 @@ class Job:
             _check(asked),
         )
 
+    def is_finished(self) -> bool:
+        """Whether earlier runs did all of it, so that it needs no Ray."""
+        if not (self.going_on and self.place.exists(REPORT)):
+            return False
+        parts = [replace(part, profiles={}) for part in finished(self.place)]
+        return all(is_done(unit, parts) for unit in self.units)
+
     def with_calls(self, calls: Mapping[str, int]) -> "Job":
         """The job that calls nodes with so many rows at most."""
         return replace(self, manifest=replace(self.manifest, calls=calls))

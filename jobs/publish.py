@@ -1,7 +1,7 @@
 """What a job answered, as a new version of a servable: a lookup table, or a vector index."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from configs.errors import ConfigError, MillraceError, ModelError
 from configs.tensors import Datatype, TensorSpec
 from jobs import manifest
 from jobs.job import Job
-from jobs.output import REPORT, finished
+from jobs.output import finished
 from jobs.places import refusals
 from jobs.tally import Finished
 from jobs.writing import Place
@@ -127,7 +127,8 @@ def publish(place: Place, wanted: Publishing) -> Published:
         ModelError: a row that cannot be in a table or index (keys are there once), or the disk refuses.
         MissingExtra: FAISS is not installed.
     """
-    about, parts = _job(place), sorted(finished(place), key=lambda part: part.name)
+    parts = sorted((replace(part, profiles={}) for part in finished(place)), key=lambda part: part.name)
+    about = _job(place, parts)
     table = _table(place, parts, wanted)
     left_out = sum(part.bad for part in parts)
     document = {"output": str(place), "rows": table.num_rows, "left_out": left_out, "job": about}
@@ -145,10 +146,10 @@ def publish(place: Place, wanted: Publishing) -> Published:
     return Published(wanted, pushed, table.num_rows, left_out, recall)
 
 
-def _job(place: Place) -> object:
+def _job(place: Place, parts: Sequence[Finished]) -> object:
     """The finished job whose output it is, as its manifest says."""
     job = manifest.begun(place)
-    if job is None or not place.exists(REPORT):
+    if job is None or sum(part.last for part in parts) < job.units:
         raise ConfigError(f"{place} holds no output of a job that is finished; --resume the job first")
     _check_format(job.options.format, place)
     return place.read_json(manifest.FILE)

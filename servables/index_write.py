@@ -15,6 +15,9 @@ from servables.index_exact import LONGEST, Metric
 from servables.index_file import IDS, OFFSETS, TEXTS, VECTORS, Index, Kind, read_vectors, save
 from servables.index_graph import write_graph
 
+_PIECE = 1 << 16
+"""Items that are checked and written at a time."""
+
 
 def write_index(
     folder: Path, table: pa.Table, key: str, vector: str, metric: Metric = "cosine", kind: Kind = "exact"
@@ -101,9 +104,9 @@ def _vectors(table: pa.Table, vector: str, keys: pa.Array) -> Iterator[tuple[int
     if not any(is_kind(column.type) for is_kind in kinds) or not _is_number(column.type.value_type):
         raise ModelError(f"column {vector!r} holds {column.type}; a vector is a list of numbers")
     for chunk in column.chunks:
-        if len(chunk):
-            yield first, _matrix(chunk, vector, keys, first)
-        first += len(chunk)
+        for piece in (chunk.slice(start, _PIECE) for start in range(0, len(chunk), _PIECE)):
+            yield first, _matrix(piece, vector, keys, first)
+            first += len(piece)
 
 
 def _matrix(chunk: pa.Array, vector: str, keys: pa.Array, first: int) -> np.ndarray:

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from cli.main import app
 from configs.errors import ConfigError, ModelError
 from jobs.job import Asked, Job, prepare, run
-from jobs.output import REPORT
 from jobs.publish import Form, Published, plan, publish
 from servables.base import LoadOptions
 from servables.load import load_servable
@@ -114,6 +113,10 @@ def test_the_command_publishes_when_the_job_is_done(folder: Path, monkeypatch: p
     assert json.loads((folder / "indexes/turns/1/index.json").read_text())["metric"] == "l2"
     wrong = CliRunner().invoke(app, [*command, "--resume", "--key", "name"])
     assert "--keep name" in str(wrong.exception)
+    monkeypatch.setattr("jobs.cluster.connected", None)  # what is finished needs no Ray
+    again = CliRunner().invoke(app, [*command, "--resume"])
+    assert "of them 40 rows by an earlier run" in again.output
+    assert "lookups/turns/1" in again.output
 
 
 def test_a_row_has_one_key_or_nothing_is_published(folder: Path) -> None:
@@ -141,7 +144,7 @@ def test_what_cannot_be_published_is_said_before_the_job(folder: Path) -> None:
 def test_only_a_finished_job_is_published(folder: Path) -> None:
     job = finished(folder)
     wanted = plan(job, "turns", "id")
-    job.place.delete(REPORT)
+    job.place.delete("_done/00000-00002.json")
     with pytest.raises(ConfigError, match="holds no output of a job that is finished; --resume"):
         publish(job.place, wanted)
     other = finished(folder, output=str(folder / "csv"), format="csv")
