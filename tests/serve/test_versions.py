@@ -7,10 +7,11 @@ import time
 
 import pytest
 
+from tests.support import lookups
 from tests.support.load import Load, http_client
 from tests.support.numbers import publish
 from tests.support.server import ROOT, Server, millrace
-from tests.support.shared import NUMBERS
+from tests.support.shared import NUMBERS, USERS
 
 # No proxy takes part in what versions do.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.proxy("haproxy")]
@@ -119,3 +120,22 @@ def test_only_operators_with_the_token_are_let_in(numbers: Numbers) -> None:
     assert code == 1
     assert "does not take this token" in output
     assert numbers.server.request("/admin/servables").status == 401
+
+
+def test_tables_take_over_under_load_and_half_of_one_is_never_seen(server: Server) -> None:
+    folder, seen = server.folder / USERS, set()
+    body = {"user": [lookups.KNOWN, lookups.UNKNOWN], "x": [[0, 0], [0, 0]]}
+
+    def right(answer: dict) -> bool:
+        (known, again), unknown = answer["version"]
+        seen.add(known)
+        return (known == again, unknown, answer["found"]) == (True, [lookups.LIVE] * 2, [True, False])
+
+    with Load([http_client(f"{server.http}/users", body, right) for _ in range(4)]) as load:
+        for number, cut in ((2, 3), (4, 5)):
+            lookups.publish(folder, cut, cut=True)
+            lookups.publish(folder, number)
+            server.wait(lambda number=number: number in seen, 120, f"version {number} answers")
+            load.wait_for_more(50)
+    assert load.failures == []
+    assert seen == {1, 2, 4}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support import identities, numbers, tenants
+from tests.support import identities, lookups, numbers, tenants
 from tests.support.server import GRAPHS, ROOT, Server
 
 SLOW = {
@@ -18,7 +18,7 @@ SLOW = {
 }
 """Requests take long enough that some are always in flight in each replica."""
 FOREIGN = {"name": "foreign", "import_path": "tests.support.foreign:app", "route_prefix": "/other"}
-NUMBERS, TENANTS = "numbers", "tenants"
+NUMBERS, TENANTS, USERS = "numbers", "tenants", "users"
 """Folders of these graphs and their models, in that of the server."""
 _NO_PROXY_TAKES_PART = ("halves", "running-sum")
 """Graphs with placed nodes that tests use behind one proxy alone."""
@@ -29,7 +29,8 @@ def behind_haproxy(folder: Path) -> Server:
     server = Server("haproxy", folder)
     suite = sorted((ROOT / GRAPHS / "conformance").glob("*.yaml"))
     suite += identities.write(folder / "identities")
-    server.args["graphs"] += map(str, [*suite, numbers.write(folder / NUMBERS), tenants.write(folder / TENANTS)])
+    suite += [numbers.write(folder / NUMBERS), tenants.write(folder / TENANTS), lookups.write(folder / USERS)]
+    server.args["graphs"] += map(str, suite)
     return server
 
 
