@@ -1,5 +1,6 @@
 """A plan as a chain: whatever is placed, the answers are those of a row-by-row reference, bad rows aside."""
 
+import asyncio
 import random
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from jobs.chain import Link, chain, for_a_job
 from jobs.part import Part
 from jobs.scoring import cut
 from jobs.working import Working
-from tests.support.graphs import NODES, add, config
+from servables.lookup_file import write_lookup
+from servables.push import push_model
+from tests.support.graphs import NODES, add, config, executor
 from tests.support.random_graphs import expected, random_graph
 
 ONE = Replicas(min=1, max=1)  # type: ignore[call-arg]
@@ -157,3 +160,27 @@ def test_batches_are_the_jobs_unless_the_graph_says_otherwise() -> None:
     assert not flat.nodes["a"].config.hedge
     assert flat.nodes["a"].config.timeout_s is None
     assert flat.nodes["b"].config.retries == 1
+
+
+@pytest.mark.parametrize("placed", ["", "table", "live"])
+async def test_a_job_looks_up_what_a_gateway_does(tmp_path: Path, placed: str) -> None:
+    write_lookup(tmp_path, pa.table({"user": range(50), "y": [[user, -user] for user in range(50)]}), "user")
+    version = push_model(tmp_path, "table", tmp_path / "lookups").version
+    live = {"call": NODES + "identity", "inputs": {"y": "x"}, "outputs": {"y": "INT64[-1, 2]"}}
+    table = {"lookup": str(version.path.parent), "inputs": {"key": "user"}, "otherwise": {"y": "live.y"}}
+    nodes = {"table": table, "live": live}
+    inputs = {"user": "INT64[-1]", "x": "INT64[-1, 2]"}
+    rows = {"user": np.arange(100)[::-1], "x": np.arange(200).reshape(100, 2)}
+    online, _ = await executor(compiled(_graph(nodes, inputs))).run(rows, 100)
+    if placed:
+        nodes[placed]["isolate"] = True
+    plan = compiled(_graph(nodes, inputs))
+    done = await asyncio.to_thread(lambda: through(chain(plan, 1.0, ONE), part(plan, rows, 30)))
+    assert online["y"][50:].tolist() == [[user, -user] for user in range(49, -1, -1)]
+    assert [row for piece in done.pieces for row in piece.frame.get(plan.graph.outputs["y"], ()).tolist()] == online[
+        "y"
+    ].tolist()
+
+
+def _graph(nodes: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
+    return config(nodes, {"y": "table.y"}, inputs=inputs).model_dump(by_alias=True, exclude_unset=True)
