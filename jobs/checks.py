@@ -40,7 +40,8 @@ class Check:
 
     def check_columns(self, schema: pa.Schema, name: str) -> None:
         """Raises ConfigError if a file has not the columns or types that are wanted; MissingExtra without pandera."""
-        frame = _frame(schema.empty_table().select(self.columns(schema.names)), self.path)
+        empty = {each: pa.chunked_array([], schema.field(each).type) for each in self.columns(schema.names)}
+        frame = _frame(pa.table(empty), self.path)
         found = _validated(self.path, frame.reindex(columns=schema.names))  # strict schemas know of the others
         problems = [_first_line(error) for error in found if error.reason_code.name in _OF_COLUMNS]
         if problems:
@@ -102,18 +103,23 @@ def _validated(path: str, frame: Any) -> Sequence[Any]:
 def _frame(table: pa.Table, path: str) -> Any:
     """The table as pandas has it, with rows' places as index. Nulls that `_nulls` finds are some number."""
     pandas = require("pandas", "pandera")
-    columns = {name: _series(table.select([name]), path) for name in table.column_names}
+    columns = {name: _series(name, _plain(table[name]), path) for name in table.column_names}
     return pandas.DataFrame(columns, index=pandas.RangeIndex(table.num_rows))
 
 
-def _series(table: pa.Table, path: str) -> Any:
-    [name] = table.column_names
+def _series(name: str, column: pa.ChunkedArray, path: str) -> Any:
     type = _pandas_type(name, path)
-    if _is_masked(type):
-        return table.to_pandas(types_mapper={pa.from_numpy_dtype(type.numpy_dtype): type}.get)[name]
-    if _is_whole(table[name].type) and type is not None:
-        table = pa.table({name: table[name].fill_null(pa.scalar(0).cast(table[name].type))})
-    return table.to_pandas()[name]
+    masked = {pa.from_numpy_dtype(type.numpy_dtype): type} if _is_masked(type) else {}
+    if not masked and type is not None and _is_whole(column.type):
+        column = column.fill_null(pa.scalar(0).cast(column.type))
+    return pa.table({name: column}).to_pandas(types_mapper=masked.get)[name]
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Tensors as the lists that they lie in."""
+    if not isinstance(column.type, pa.BaseExtensionType):
+        return column
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 def _nulls(table: pa.Table, path: str) -> dict[int, str]:
@@ -158,7 +164,7 @@ def _reason(error: Any, value: Any) -> str:
     check = error.check if isinstance(error.check, str) else error.check.error or error.check.name
     if not hasattr(error.schema, "dtype") or error.schema.__class__.__name__ == "DataFrameSchema":
         return str(check)
-    return f"column {error.schema.name!r}: {check}: {shown(getattr(value, 'item', lambda: value)())}"
+    return f"column {error.schema.name!r}: {check}: {shown(getattr(value, 'tolist', lambda: value)())}"
 
 
 def _first_line(error: Any) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 import pyarrow as pa
@@ -40,6 +41,9 @@ class Cells(pandera.DataFrameModel):
 Measures = pandera.DataFrameSchema({"^m_": pandera.Column(int, regex=True), "extra": pandera.Column(required=False)})
 Mean = pandera.DataFrameSchema({"x": pandera.Column(float, pandera.Check(lambda x: x.mean() < 5))})
 Broken = pandera.DataFrameSchema({"x": pandera.Column(float, pandera.Check(lambda x: x.nothing, name="odd"))})
+Dark = pandera.DataFrameSchema(
+    {"image": pandera.Column(object, pandera.Check(lambda x: x.max() < 4, element_wise=True))}
+)
 people = pa.table(
     {
         "id": pa.array([1, -2, None, 4, 5]),
@@ -97,6 +101,13 @@ def test_columns_that_are_named_by_a_pattern() -> None:
 def test_columns_that_are_not_as_they_should_be(name: str, columns: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Check(HERE + name).check_columns(pa.table(columns).schema, "a.csv")
+
+
+def test_tensors_are_lists_to_a_check() -> None:
+    images = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(8).reshape(2, 2, 2))
+    check = Check(HERE + "Dark")
+    check.check_columns(pa.schema({"image": images.type, "other": images.type}), "a.parquet")
+    assert list(check(pa.table({"image": images}))) == [1]
 
 
 def test_what_is_no_single_rows_fault_is_one_message() -> None:
