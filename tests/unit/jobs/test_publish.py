@@ -22,6 +22,7 @@ from servables.load import load_servable
 from servables.store import find_version
 from servables.versions import verify
 from tests.support.jobs import run_here
+from tests.support.pages import snippets
 
 ROWS = 40
 BAD = 33
@@ -117,6 +118,17 @@ def test_the_command_publishes_when_the_job_is_done(folder: Path, monkeypatch: p
     again = CliRunner().invoke(app, [*command, "--resume"])
     assert "of them 40 rows by an earlier run" in again.output
     assert "lookups/turns/1" in again.output
+
+
+def test_the_python_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    [code] = snippets("docs/lookups.md", "publish", "python")
+    monkeypatch.chdir(folder)
+    (folder / "both.yaml").rename("recommend.yaml")
+    (folder / "items").mkdir()
+    (folder / "in.parquet").rename("items/in.parquet")
+    monkeypatch.setattr("jobs.job.run", run_here)
+    exec(compile(code, "docs/lookups.md", "exec"), {})
+    assert capsys.readouterr().out.strip().endswith("lookups/recs/1")
 
 
 def test_a_row_has_one_key_or_nothing_is_published(folder: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from configs.errors import RowErrors
+from configs.graph import node_class
 from configs.tensors import Rows
 from examples.recommender import make
 from examples.recommender.data import Item, load
@@ -17,6 +19,7 @@ from graphs.plan import compile_plan
 from servables.base import LoadOptions
 from tests.support.graphs import load_inline
 from tests.support.jobs import run_here
+from tests.support.pages import snippets
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,6 +54,15 @@ def test_it_recommends_what_the_authors_do_and_says_how_well(made: tuple[Path, l
     assert authors
     assert float(graph[1]) > 0.99
     assert float(authors[1]) > 0.5
+
+
+def test_the_page_shows_the_graphs_nodes() -> None:
+    graph = yaml.safe_load((ROOT / "examples/recommender/functions.yaml").read_text())
+    [shown] = snippets("docs/lookups.md", "nodes of the demo", "yaml")
+    assert yaml.safe_load(shown) == graph["nodes"]
+    [written] = snippets("docs/lookups.md", "nodes", "yaml")
+    for fields in yaml.safe_load(written).values():
+        node_class(fields).model_validate(fields)
 
 
 async def test_known_items_are_looked_up_and_others_answered_live(
