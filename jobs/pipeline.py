@@ -114,9 +114,8 @@ def _dataset(work: Work, counts: Any) -> Dataset:
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of plans and progress bars; ours are others
     items = [{COLUMN: pickle.dumps(unit)} for unit in work.units]
     data = ray.data.from_items(items, override_num_blocks=len(items))
-    data = data.map_batches(
-        _reading(work.reader, counts), batch_size=1, num_cpus=0, compute=TaskPoolStrategy(size=READERS)
-    )
+    readers = TaskPoolStrategy(size=min(READERS, len(work.units)))  # Ray warns of more than there are inputs
+    data = data.map_batches(_reading(work.reader, counts), batch_size=1, num_cpus=0, compute=readers)
     for link in work.links:
         last = link is work.links[-1]
         data = data.map_batches(
