@@ -17,7 +17,6 @@ from jobs.output import finished
 from jobs.places import refusals
 from jobs.tally import Finished
 from jobs.writing import Place
-from servables.base import LoadOptions
 from servables.index_exact import Metric
 from servables.index_write import write_index
 from servables.lookup_file import write_lookup
@@ -138,7 +137,7 @@ def publish(place: Place, wanted: Publishing) -> Published:
             version.mkdir()
             recall = _write(version, table, wanted)
             (version / JOB).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-            pushed = push_model(version, wanted.folder.name, wanted.folder.parent, options=LoadOptions(k=1))
+            pushed = push_model(version, wanted.folder.name, wanted.folder.parent)
     except OSError as error:
         raise ModelError(f"{error.filename or wanted.folder}: {error.strerror}; nothing was published") from error
     except MillraceError as error:
