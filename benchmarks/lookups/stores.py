@@ -150,7 +150,7 @@ def _open_dict(folder: Path) -> Ask:
     return ask
 
 
-OURS = "Arrow, sorted by hashes (`lookup`)"
+OURS = "Arrow, sorted by CRC-32 (`lookup`)"
 STORES: dict[str, Store] = {
     OURS: Store(_write_arrow, _open_arrow),
     "Arrow, sorted by keys": Store(_write_sorted, _open_sorted),
