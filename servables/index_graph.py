@@ -19,7 +19,7 @@ LINKS = 32
 EFFORT = 128
 """Items that are kept in sight while the graph is built, and at least so many while it is searched."""
 _SAMPLE = 200
-_WORST = -1
+_NOBODY = -1
 """Says that there is no neighbour."""
 
 
@@ -40,7 +40,7 @@ class Graph:
         positions = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
         for row, found in enumerate(candidates):
-            if found.min() == _WORST:  # it met fewer than k: parts of the graph do not hang together
+            if found.min() == _NOBODY:  # it met fewer than k: parts of the graph do not hang together
                 positions[row : row + 1], scores[row : row + 1] = self._vectors.nearest(queries[row : row + 1], k)
             else:
                 positions[row], scores[row] = self._vectors.ranked(queries[row], found, k)
@@ -95,13 +95,13 @@ def _empty(vectors: Vectors) -> tuple[Any, Any]:
 
 def _leads_on(levels: np.ndarray, offsets: np.ndarray, neighbours: np.ndarray, per_level: np.ndarray) -> bool:
     """Whether each neighbour is an item, and is itself on the level on which it is one: FAISS does not look."""
-    if neighbours.min(initial=_WORST) < _WORST or neighbours.max(initial=_WORST) >= len(levels):
+    if neighbours.min(initial=_NOBODY) < _NOBODY or neighbours.max(initial=_NOBODY) >= len(levels):
         return False
     for level in range(1, int(levels.max())):
         items = np.flatnonzero(levels > level)
         slots = offsets[items, None] + np.arange(per_level[level], per_level[level + 1])
         found = neighbours[slots]
-        if (levels[found[found != _WORST]] <= level).any():
+        if (levels[found[found != _NOBODY]] <= level).any():
             return False
     return True
 

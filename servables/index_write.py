@@ -34,6 +34,7 @@ def write_index(
 
     Raises:
         ModelError: names the column, and the key where a row is at fault.
+        OSError: the disk refuses.
         MissingExtra: FAISS is not installed.
     """
     index = _write_vectors(folder, table, key, vector, metric)
