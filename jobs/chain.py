@@ -34,6 +34,11 @@ class Link:
         return tuple(dict.fromkeys(units))
 
     @property
+    def call_rows(self) -> int:
+        """Rows that go through its nodes together: none is called with more than it says."""
+        return min((node.batch.max_rows for node in self.loaded), default=CALL_ROWS)
+
+    @property
     def loaded(self) -> list[FlatNode]:
         """What these processes load: the nodes, and what stands in for one."""
         nodes = [self.plan.graph.nodes[name] for name in self.nodes]
@@ -69,9 +74,19 @@ def for_a_job(graph: FlatGraph, calls: Mapping[str, int]) -> FlatGraph:
     return replace(graph, nodes=nodes)
 
 
-def call_rows(graph: FlatGraph) -> int:
-    """Rows that go through all nodes of a job's graph together: no node is called with more than it says."""
-    return min((node.batch.max_rows for node in graph.nodes.values()), default=CALL_ROWS)
+def apart(plan: Plan) -> Plan:
+    """The plan whose nodes are called with one piece of rows at a time.
+
+    Which rows share a call must not depend on time: the last bit of a network's answer depends on how many they are.
+    """
+    nodes = {name: _apart(node) for name, node in plan.graph.nodes.items()}
+    return replace(plan, graph=replace(plan.graph, nodes=nodes))
+
+
+def _apart(node: FlatNode) -> FlatNode:
+    alone = Batch(max_rows=1, p99_ms=None, max_wait_s=NO_HURRY_S)  # who has more rows is called alone
+    fallback = _apart(node.fallback) if node.fallback is not None else None
+    return replace(node, config=node.config.model_copy(update={"batch": alone}), fallback=fallback)
 
 
 def says_rows(node: FlatNode) -> bool:

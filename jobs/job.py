@@ -20,7 +20,7 @@ from graphs.load import signature_of
 from graphs.plan import Plan, compile_plan
 from graphs.trial import signatures
 from jobs import manifest, profile
-from jobs.chain import Link, call_rows, chain, for_a_job
+from jobs.chain import CALL_ROWS, Link, chain, for_a_job
 from jobs.checks import Check
 from jobs.columns import check, constants, types
 from jobs.finishing import ERRORS, Finishing
@@ -135,7 +135,7 @@ class Job:
     def reader(self, done: frozenset[str] = frozenset()) -> Reader:
         """What makes parts of units, but for those that are done."""
         asked, plan = self.asked, self._plan()
-        rows = call_rows(plan.graph)
+        rows = max((link.call_rows for link in self.links()), default=CALL_ROWS)  # each link cuts for itself
         return Reader(
             plan,
             self.inputs,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from graphs.executor import Executor
 from graphs.instances import load_instance, warm_up
-from jobs.chain import Link
+from jobs.chain import Link, apart
 from jobs.memory import peak_mb
 from jobs.part import Bad, Part
-from jobs.scoring import Piece, Scored, score
+from jobs.scoring import Piece, Scored, cut, score
 from jobs.versions import Version
 from servables.base import LoadOptions
 
@@ -37,7 +37,7 @@ class Working:
             known = () if version is None else (version.number, version.content)
             instances[node.name] = load_instance(node, root, options, *known)
             warm_up(instances[node.name])
-        self._executor = Executor(link.plan, instances, {}, threads=threads)
+        self._executor = Executor(apart(link.plan), instances, {}, threads=threads)
 
     def __call__(self, part: Part) -> Part:
         """The part with what the link's nodes give; rows that have no answer are among the bad ones."""
@@ -50,7 +50,8 @@ class Working:
 
     def scored(self, pieces: list[Piece]) -> Scored:
         """Rows with what the link's nodes give, without what no later link needs."""
-        scored = self._loop.run_until_complete(score(self._executor, pieces))
+        small = [each for piece in pieces for each in cut(piece.frame, piece.places, self._link.call_rows)]
+        scored = self._loop.run_until_complete(score(self._executor, small))
         for piece in scored.pieces:
             piece.frame.keep(self._link.keeps)
         return scored

@@ -184,3 +184,31 @@ async def test_a_job_looks_up_what_a_gateway_does(tmp_path: Path, placed: str) -
 
 def _graph(nodes: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
     return config(nodes, {"y": "table.y"}, inputs=inputs).model_dump(by_alias=True, exclude_unset=True)
+
+
+def count(x: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows of the call; some are refused one by one, some with the whole call."""
+    return {"o": picky(x)["o"] * 0 + len(x)}
+
+
+@pytest.mark.parametrize("placed", [{}, {"isolate": True}], ids=["inline", "placed"])
+@pytest.mark.parametrize(
+    ("says", "cut_at", "calls"),
+    [
+        (
+            4,
+            10,
+            [4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 2, 1, 4, 4, 4, 4, 2, 2, *[4] * 8],
+        ),  # 4 … 7 without 5; 10, 11 and 13 apart from 12
+        (64, 4, [4, 4, 4, 4, 3, 3, 3, 4, 4, 4, 4, 1, 2, 2, *[4] * 12]),  # 12 … 15 halved, twice
+    ],
+)
+def test_which_rows_share_a_call_does_not_depend_on_time(
+    says: int, cut_at: int, calls: list[int], placed: dict[str, Any]
+) -> None:
+    node = {"call": f"{__name__}:count", "inputs": {"x": "x"}, "outputs": {"o": "INT64[-1]"}, **placed}
+    plan = compiled({"name": "g", "inputs": {"x": "INT64[-1]"}, "nodes": {"n": node}, "outputs": {"y": "n.o"}}, says)
+    x = np.arange(28)
+    x[[5, 12]] = 700, 500
+    done = through(chain(plan, 1.0, ONE), part(plan, {"x": x}, cut_at))
+    assert outputs(plan, done)["y"] == calls
