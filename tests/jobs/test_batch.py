@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.processes import Family
 from tests.support.server import ROOT, millrace, train_demo
 
 pytestmark = pytest.mark.timeout(400)
@@ -69,6 +70,31 @@ def test_a_job_that_is_killed_goes_on_and_has_each_row_once(digits: Path) -> Non
     assert again.returncode == 0, again.stderr
     assert done == ROWS // PART or f"of them {done * PART:,} rows by an earlier run" in again.stdout
     assert answers(digits, "killed") == whole
+
+
+def test_a_process_that_is_killed_is_replaced_and_has_each_row_once(tmp_path: Path) -> None:
+    shut, rows = tmp_path / "gate", 40
+    shut.touch()
+    gates = [str(tmp_path / "open")] * 10 + [str(shut)] * (rows - 10)
+    table = {"id": list(range(rows)), "gate": gates, "x": np.arange(rows, dtype=np.float32)}
+    pq.write_table(pa.table(table), tmp_path / "rows.parquet")
+    options = ["--input", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out"), "--keep", "id"]
+    job_command = millrace("batch", "tests/support/graphs_yaml/gated.yaml", *options, "--part-rows", "10")
+    with (tmp_path / "log").open("wb") as log:
+        job = Family(job_command, ENVIRONMENT, log)
+    try:
+        while not list((tmp_path / "out/_done").glob("*")):  # then its only process stands at the gate
+            assert job.child.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.01)
+        first = pq.read_table(tmp_path / "out/00000-00000.parquet")["pid"][0].as_py()
+        os.kill(first, signal.SIGKILL)
+        shut.unlink()
+        assert job.child.wait(180) == 0, (tmp_path / "log").read_text()
+    finally:
+        job.end(grace_s=5)
+    found = pa.concat_tables(map(pq.read_table, sorted((tmp_path / "out").glob("*.parquet"))))
+    assert sorted(found["id"].to_pylist()) == list(range(rows))
+    assert first not in found["pid"].to_pylist()[10:]
 
 
 def test_what_is_wrong_is_one_message(digits: Path) -> None:
