@@ -135,8 +135,10 @@ def _disturbed(fault: Fault, data: Path, output: Path, whole: Path, rows: int, s
             job.resume()
             job.check()
         longer = time.monotonic() - job.began - seconds
-    later = [moment for name, moment in done(output).items() if name not in before]
-    return Disturbed(fault.title, killed, resumed, judge(output, whole, rows), min(later) - at, longer)
+    # What the old run's processes may still have finished is nobody's recovery.
+    since = (output / "_manifest.json").stat().st_mtime if resumed else at
+    later = [moment for name, moment in done(output).items() if name not in before and moment > since]
+    return Disturbed(fault.title, killed, resumed, judge(output, whole, rows), min(later, default=at) - at, longer)
 
 
 @contextmanager
