@@ -42,7 +42,7 @@ def write_lookup(folder: Path, table: pa.Table, key: str) -> None:
     if key not in table.column_names or not table.num_rows:
         has = ", ".join(table.column_names) if table.num_rows else "no rows"
         raise ModelError(f"a lookup needs a column of keys {key!r} and at least one row; the table has {has}")
-    _check_names([name for name in table.column_names if name != key], key)
+    _check_names(table.column_names, key)
     keys = _keys(key, _whole(table[key]))
     columns = {KEY: keys}
     if keys.type == pa.large_binary():
@@ -74,12 +74,13 @@ def hashed(keys: Iterable[bytes]) -> np.ndarray:
 
 def _check_names(names: list[str], key: str) -> None:
     for name in names:
-        if name in (KEY, HASH, FOUND) or not _NAME.fullmatch(name) or names.count(name) > 1:
+        cannot = name in (KEY, HASH, FOUND) or not _NAME.fullmatch(name)
+        if names.count(name) > 1 or (name != key and cannot):
             raise ModelError(
                 f"column {name!r} cannot be an output of a lookup: names are of letters, digits, _ and -, each once, "
                 f"and {KEY}, {HASH} and {FOUND} are taken; rename it"
             )
-    if not names:
+    if len(names) == 1:
         raise ModelError(f"the table has no columns beside its keys {key!r}; there is nothing to look up")
 
 

@@ -109,6 +109,11 @@ def test_what_cannot_be_looked_up_is_refused(tmp_path: Path, columns: dict, word
         write_lookup(tmp_path, pa.table(columns), "k")
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"'k' cannot be an output of a lookup: .* each once"):
+        write_lookup(tmp_path, pa.table([[1], [2], [3]], names=["k", "k", "v"]), "k")
+
+
 def test_files_that_are_no_whole_table_are_refused(tmp_path: Path) -> None:
     write_lookup(tmp_path, TABLE, "user")
     path = tmp_path / FILE
