@@ -36,11 +36,11 @@ def bounded(folder: Path, times: float, say: Callable[[str], None]) -> Bounded:
         ray.add(PROCESSES, STORE)
         options = ["--address", ray.address, "--processes", str(PROCESSES)]
         ended = run(batch_command(GRAPHS / "memory.yaml", data, output, *options), ray.members)
-        spilled = ray.spilled
+        spills = ray.spills()
     out = sum(pq.read_metadata(file).num_rows for file in output.glob("*.parquet"))
     read = sum(file.stat().st_size for file in data.iterdir())
     store = max(process.store_bytes for process in ended.processes)
-    return Bounded(rows, read, STORE, store, spilled, taken(ended.processes), ended.seconds, out)
+    return Bounded(rows, read, STORE, store, spills, taken(ended.processes), ended.seconds, out)
 
 
 def taken(processes: list[Process]) -> list[Taken]:

@@ -1,5 +1,6 @@
 """A Ray cluster of one or more nodes on this machine, each with processes that can be found and ended."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from cluster.processes import Family
 from cluster.progress import tail
 
 _START_S, _STOP_S = 90, 5
+_TELL, _TELL_S = "RAY_debug_dump_period_milliseconds", 1
 _HOST = "127.0.0.1"
 
 
@@ -32,10 +34,14 @@ class Cluster:
         """For `--address`."""
         return f"{_HOST}:{self._port}"
 
-    @property
-    def spilled(self) -> int:
-        """Bytes of objects that lie on the disk now."""
-        return sum(file.stat().st_size for file in self._folder.rglob("ray_spilled_objects*/*") if file.is_file())
+    def spills(self) -> int:
+        """How often Ray moved objects from its store to the disk, as its nodes tell every second."""
+        time.sleep(2 * _TELL_S)
+        told = [file.read_text() for file in self._folder.glob("session_2*/logs/debug_state*.txt")]
+        found = [int(count) for text in told for count in re.findall(r"cumulative spill requests: (\d+)", text)]
+        if not found:
+            raise RuntimeError(f"Ray does not tell in {self._folder}/…/debug_state.txt how often it spilled")
+        return sum(found)
 
     def members(self) -> list[int]:
         """Processes of all nodes."""
@@ -52,7 +58,7 @@ class Cluster:
             command += [f"--ray-client-server-port={self._client_port}", "--include-dashboard=false"]
         log = self._folder / f"node{len(self.nodes)}.log"
         with log.open("wb") as output:
-            node = Family(command, environment(self._folder), output)
+            node = Family(command, environment(self._folder, {_TELL: str(1000 * _TELL_S)}), output)
         self.nodes.append(node)
         deadline = time.monotonic() + _START_S
         while "Ray runtime started" not in log.read_text(errors="replace"):

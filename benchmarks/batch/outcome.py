@@ -52,7 +52,8 @@ class Bounded:
     store_bytes: int
     """Given to Ray."""
     store_peak: int
-    spilled: int
+    spills: int
+    """How often Ray moved objects to the disk."""
     taken: list[Taken]
     seconds: float
     rows_out: int

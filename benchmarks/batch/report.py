@@ -32,7 +32,7 @@ def aims(outcome: Outcome) -> list[Aim]:
                 "0",
                 lost == 0,
             ),
-            ("bytes of objects that went to the disk", str(found.spilled), "0", found.spilled == 0),
+            ("times that objects went to the disk", str(found.spills), "0", found.spills == 0),
             ("most of the object store, given = 1", f"{store:.2f}", f"≤ {OVER:g}", store <= OVER),
         ]
     return rows
@@ -91,7 +91,7 @@ def _memory(found: Bounded) -> list[str]:
     about = (
         f"{found.rows:,} rows, {found.data_bytes / 1e6:,.0f} MB of Parquet, scored in {found.seconds:.0f} s on a Ray "
         f"whose object store has {found.store_bytes / 1e6:,.0f} MB; of those {found.store_peak / 1e6:,.0f} MB were "
-        f"ever used, and {found.spilled / 1e6:,.0f} MB of objects went to the disk. The most that one process of each "
+        f"ever used, and objects went to the disk {found.spills} times. The most that one process of each "
         "kind took, of those above 50 MB:"
     )
     head = ["process", "how many", "memory of its own, MB", "resident with files and the object store, MB"]

@@ -87,6 +87,8 @@ def kind(command: str) -> str:
         title = found[1].partition("\0")[0].strip()
         return "ray: idle" if title.startswith("IDLE") else f"ray: {title}"
     words = command.split("\0")
+    if any("cli.main" in word for word in words):
+        return "millrace"
     program = Path(words[0]).name
     scripts = [Path(word).name for word in words[1:] if word.endswith(".py")]
     modules = [after for word, after in pairwise(words) if word == "-m"]

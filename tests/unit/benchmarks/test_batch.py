@@ -32,7 +32,7 @@ def run(number: int, way: str, steady_rate: float, whole_s: float = 10.0) -> Run
 
 
 def bounded(**changes: int) -> Bounded:
-    sizes = {"rows": 100, "data_bytes": 2000, "store_bytes": 200, "store_peak": 150, "spilled": 0, "rows_out": 100}
+    sizes = {"rows": 100, "data_bytes": 2000, "store_bytes": 200, "store_peak": 150, "spills": 0, "rows_out": 100}
     return Bounded(**(sizes | changes), taken=[Taken("ray: MapWorker", 2, 90_000_000, 95_000_000)], seconds=3.0)
 
 
@@ -86,7 +86,7 @@ def test_ratios_are_taken_within_each_round_and_then_their_median() -> None:
 def test_aims_are_missed_by_a_slow_job_lost_rows_and_a_full_store() -> None:
     slow = Outcome({}, "", [run(1, MILLRACE, 94), run(1, RAY, 100), run(1, HTTP, 90)], bounded())
     assert [met for *_, met in aims(slow)] == [False, True, True, True, True]
-    full = Outcome({}, "", [], bounded(rows_out=99, spilled=1, store_peak=300))
+    full = Outcome({}, "", [], bounded(rows_out=99, spills=1, store_peak=300))
     assert [met for *_, met in aims(full)] == [False, False, False]
 
 
@@ -104,6 +104,7 @@ def test_processes_are_known_by_what_they_do() -> None:
     assert kind("ray::IDLE_SpillWorker\0") == "ray: idle"
     assert kind("/site-packages/ray/core/src/ray/raylet/raylet\0--raylet_socket_name=/tmp/x\0") == "raylet"
     assert kind("/usr/bin/python\0-u\0/ray/dashboard/agent.py\0--port=1\0") == "agent.py"
+    assert kind("/usr/bin/python\0-c\0from cli.main import main; main()\0batch\0") == "millrace"
     assert kind("/usr/bin/python\0-m\0benchmarks.batch.ways.ray_data\0digits\0") == "benchmarks.batch.ways.ray_data"
 
 
