@@ -88,6 +88,8 @@ def batch(
 
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: use {', '.join(FORMATS)}")
+    if publish is None and (publish_as, key, metric) != ("lookup", "id", "cosine"):
+        raise ConfigError("--publish-as, --key and --metric go with --publish <name>; give it, or leave them out")
     asked = Asked(
         graph=graph,
         root=find_root(str(root) if root else None, [str(graph)]),

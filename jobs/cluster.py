@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 
 from configs.errors import ConfigError, MillraceError, NodeError, reason
+from jobs.chain import Link
 from servables.files import one_line
 
 
@@ -39,6 +40,20 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_room(links: Sequence[Link]) -> None:
+    """Raises ConfigError if Ray has less than the fewest processes book: they would wait for ever."""
+    has = ray.cluster_resources()
+    for resource, needs in (
+        ("CPU", sum(link.cpus * link.replicas.min for link in links)),
+        ("GPU", sum(link.gpus * link.replicas.min for link in links)),
+    ):
+        if needs > has.get(resource, 0.0):
+            raise ConfigError(
+                f"the job's processes book {needs:g} {resource}s, and Ray has {has.get(resource, 0.0):g}; give fewer "
+                "--processes or --cpus, the nodes fewer replicas (`profiles` do), or the cluster more"
+            )
 
 
 def own_error(error: ray.exceptions.RayError) -> MillraceError:

@@ -57,6 +57,7 @@ class Finishing:
             self.place.delete(table)
         profiles = {"inputs": part.inputs, "outputs": profile.state()}
         done = Finished(part.name, part.rows, len(part.bad), part.last, part.seconds, part.peak_mb, profiles)
+        check_ours(self.place, self.run)  # another one may have listed the files before this part's were there
         self.place.write_json(f"{DONE}/{part.name}.json", vars(done))
         return done
 

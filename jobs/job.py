@@ -20,13 +20,13 @@ from graphs.load import signature_of
 from graphs.plan import Plan, compile_plan
 from graphs.trial import signatures
 from jobs import manifest, profile
-from jobs.chain import CALL_ROWS, Link, chain, for_a_job
+from jobs.chain import CALL_ROWS, Link, chain, for_a_job, says_rows
 from jobs.checks import Check
 from jobs.columns import check, constants, types
 from jobs.finishing import ERRORS, Finishing
-from jobs.limit import limited
+from jobs.limit import holds, limited
 from jobs.manifest import Manifest, Options
-from jobs.output import REPORT, check_free, finished, is_done, take
+from jobs.output import REPORT, check_free, check_outside, done_units, finished, take
 from jobs.reader import Reader
 from jobs.reading import schema_of
 from jobs.tally import Finished, Report, Tally
@@ -154,8 +154,8 @@ class Job:
         """Whether earlier runs did all of it, so that it needs no Ray."""
         if not (self.going_on and self.place.exists(REPORT)):
             return False
-        parts = [replace(part, profiles={}) for part in finished(self.place)]
-        return all(is_done(unit, parts) for unit in self.units)
+        done = done_units(finished(self.place))
+        return all(unit.index in done for unit in self.units)
 
     def with_calls(self, calls: Mapping[str, int]) -> "Job":
         """The job that calls nodes with so many rows at most."""
@@ -195,13 +195,16 @@ class Running:
     @property
     def left(self) -> list[Unit]:
         """Units of which not all parts are finished."""
-        return [unit for unit in self.job.units if not is_done(unit, self.before)]
+        done = done_units(self.before)
+        return [unit for unit in self.job.units if unit.index not in done]
 
     def parts(self, told: Callable[[Mapping[str, int]], None]) -> Generator[Finished]:
         """Each part that is left, when its files are whole; `told` hears from another thread how far each stage is."""
         if self.left:
-            from jobs.pipeline import Work, finished_parts  # the only one that needs Ray
+            from jobs.cluster import check_room  # these two need Ray
+            from jobs.pipeline import Work, finished_parts
 
+            check_room(self.links)
             versions = self.job.manifest.versions
             work = Work(self.left, self.reader, self.links, self.job.graph.root, versions, self.finishing)
             yield from finished_parts(work, told)
@@ -224,12 +227,14 @@ class Running:
 
 
 def run(job: Job, tell: Tell = Silent()) -> Report:  # noqa: B008 - it keeps nothing
-    """Do a job, or what is left of it. Ray must be initialised.
+    """Do a job, or what is left of it. Ray must be initialised, unless the job is finished.
 
     Raises:
         TooManyErrors: the job ended early; --resume goes on with it.
         MillraceError: what ended it, as a model that does not load, or another run that took the output.
     """
+    if job.is_finished():
+        return Report.parsed(job.place.read_json(REPORT))
     running = _probed(job).begin()
     tally = running.tally
     started = time.monotonic()
@@ -241,6 +246,7 @@ def run(job: Job, tell: Tell = Silent()) -> Report:  # noqa: B008 - it keeps not
             tell.done(tally, job.rows)
             _check_errors(job, tally)
     report = running.report(tally, time.monotonic() - started)
+    manifest.check_ours(job.place, running.finishing.run)
     job.place.write_json(profile.FILE, {side: each.document() for side, each in tally.profiles.items()})
     job.place.write_json(REPORT, report.document())
     return report
@@ -248,17 +254,16 @@ def run(job: Job, tell: Tell = Silent()) -> Report:  # noqa: B008 - it keeps not
 
 def _probed(job: Job) -> Job:
     """The job with the rows of each call: given, known of an earlier run, or, if it is a long one, tried out."""
-    if job.going_on or job.asked.batch_rows is not None or not _is_long(job):
+    said = job.asked.batch_rows is not None or all(says_rows(node) for node in job.graph.flat.nodes.values())
+    if job.going_on or said or not holds(job.units, math.ceil(PROBED_ROWS / job.asked.sample)):
         return job
-    from jobs.probe import SIZES, probe  # needs Ray
+    from jobs.cluster import check_room  # these two need Ray
+    from jobs.probe import SIZES, probe
 
+    check_room(job.links())
     large = job.with_calls(dict.fromkeys(job.graph.flat.nodes, SIZES[-1]))
-    return job.with_calls(probe(job.units[0], large.reader(), large.links(), job.graph.root, job.manifest.versions))
-
-
-def _is_long(job: Job) -> bool:
-    rows = math.ceil(PROBED_ROWS / job.asked.sample)
-    return sum(unit.rows or 0 for unit in limited(job.units, rows)) == rows
+    unit = max(job.units, key=lambda unit: unit.rows or 0)
+    return job.with_calls(probe(unit, large.reader(), large.links(), job.graph.root, job.manifest.versions))
 
 
 def _check_errors(job: Job, tally: Tally) -> None:
@@ -289,9 +294,10 @@ def prepare(asked: Asked) -> Job:
     chosen = {node: (version.number, version.content) for node, version in versions.items()}
     signature = signature_of(plan, signatures(checked.flat, asked.root, LoadOptions(), chosen))
     inputs, given = _inputs(asked, signature)
-    _check_columns(asked, units, inputs, signature)
+    check_outside(place, units)
     if asked.limit is not None:
         units = limited(units, asked.limit)
+    _check_columns(asked, units, inputs, signature)
     now = Manifest(
         checked.flat.name, manifest.digest_of(checked.flat), _stamp(units), len(units), _options(asked), versions, calls
     )

@@ -8,11 +8,12 @@ from typing import Any
 
 from configs.errors import ConfigError
 from graphs.flat import FlatGraph
+from jobs.chain import CALL_ROWS
 from jobs.versions import Version
 from jobs.writing import Place
 
 FILE = "_manifest.json"
-LAYOUT = 2
+LAYOUT = 3
 """Of the output's folder; another number is another layout."""
 
 
@@ -77,11 +78,23 @@ def begun(place: Place) -> Manifest | None:
         ) from None
 
 
+def claim(place: Place, run: str) -> None:
+    """From now on no other run takes the output for its own; there is no job in it until one is saved."""
+    place.write_json(FILE, {"run": run})
+
+
 def check_same(before: Manifest, now: Manifest, place: Place) -> None:
-    """Raises ConfigError that says in what a job differs from the one that it would go on with."""
+    """Raises ConfigError that says in what a job differs from the one that it would go on with.
+
+    Args:
+        now: its `calls` are those that were given; none: those of the job.
+    """
     other = [name for name in ("graph", "input") if getattr(before, f"{name}_digest") != getattr(now, f"{name}_digest")]
     old, new = asdict(before.options), asdict(now.options)
     other += [f"{name} ({old[name]} then, {new[name]} now)" for name in old if _text(old[name]) != _text(new[name])]
+    if now.calls and now.calls != before.calls:
+        rows = {node: before.calls.get(node, CALL_ROWS) for node in now.calls}
+        other.append(f"batch_rows ({rows} then, {dict(now.calls)} now)")
     if other:
         raise ConfigError(
             f"{place} was begun with another {', another '.join(other)}: its parts would not go together; run the job "

@@ -1,7 +1,8 @@
 """The folder of a job's output: whose it is, what is finished there, and which run may write to it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from uuid import uuid4
 
@@ -25,16 +26,22 @@ _OURS = re.compile(
 def check_free(place: Place, overwrite: bool) -> None:
     """Raises ConfigError for a place that holds anything, unless it is a job's output that may be overwritten."""
     there = place.names() if place.exists() else []
-    others = [name for name in there if not _OURS.fullmatch(name)]
+    others = [name for name in there if manifest.FILE not in there or not _OURS.fullmatch(name)]
     if others:
         raise ConfigError(
             f"{place} holds files that are no job's ({', '.join(others[:3])}), which are not overwritten; choose "
             "another --output"
         )
     if there and not overwrite:
-        begun = manifest.FILE in there and REPORT not in there
-        remedy = "--resume that job, or --overwrite it" if begun else "--overwrite it"
+        remedy = "--overwrite it" if REPORT in there else "--resume that job, or --overwrite it"
         raise ConfigError(f"{place} holds the output of a job; {remedy}, or choose another --output")
+
+
+def check_outside(place: Place, units: Iterable[Unit]) -> None:
+    """Raises ConfigError if an input lies in the output."""
+    for unit in units:
+        if unit.name.startswith(f"{place}/"):
+            raise ConfigError(f"{unit.name} is an input, and lies in the output {place}; choose another --output")
 
 
 def take(place: Place, job: Manifest, fresh: bool) -> Manifest:
@@ -43,12 +50,13 @@ def take(place: Place, job: Manifest, fresh: bool) -> Manifest:
     Args:
         fresh: what an other job left goes; else only what its runs did not finish.
     """
-    there = place.names() if fresh and place.exists() else []
-    # What says that parts are done goes first, what says whose they are last: whoever is killed between can go on.
-    for name in sorted(there, key=lambda name: (name == manifest.FILE, not name.startswith(f"{DONE}/"))):
-        place.delete(name)
-    place.tidy()
     ours = replace(job, run=uuid4().hex)
+    if fresh:
+        manifest.claim(place, ours.run)  # first: who wrote here until now ends before its files are listed
+        there = [name for name in place.names() if name != manifest.FILE]
+        for name in sorted(there, key=lambda name: not name.startswith(f"{DONE}/")):  # the words that parts are whole
+            place.delete(name)
+    place.tidy()
     manifest.save(ours, place)
     return ours
 
@@ -62,7 +70,12 @@ def finished(place: Place) -> Iterator[Finished]:
             raise ConfigError(f"{place}/{name} is not what a job wrote ({error}); --overwrite the output") from None
 
 
-def is_done(unit: Unit, parts: Sequence[Finished]) -> bool:
-    """Whether all parts of a unit are finished: the last one is, and each before it."""
-    own = {part.name: part.last for part in parts if part.name.startswith(f"{unit.index:05d}-")}
-    return any(own.values()) and max(own) == f"{unit.index:05d}-{len(own) - 1:05d}"
+def done_units(parts: Iterable[Finished]) -> frozenset[int]:
+    """Indices of the units of which all parts are finished: the last one is, and each before it."""
+    counts, lasts = Counter[int](), dict[int, int]()
+    for part in parts:
+        unit, number = map(int, part.name.split("-"))
+        counts[unit] += 1
+        if part.last:
+            lasts[unit] = number
+    return frozenset(unit for unit, last in lasts.items() if counts[unit] == last + 1)

@@ -30,7 +30,7 @@ class Part:
     """Rows that were read together and are written together, as one file."""
 
     name: str
-    """The same whenever the same input is read: `00003-00012`, the twelfth part of the third unit."""
+    """The same whenever the same input is read: `00003-00012`, the thirteenth part of the fourth unit."""
     source: str
     """Path of the file that it was read from."""
     first_row: int

@@ -12,7 +12,6 @@ import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
-from configs.errors import ConfigError
 from jobs.chain import Link
 from jobs.cluster import own_error
 from jobs.finishing import Finishing
@@ -72,7 +71,6 @@ def finished_parts(work: Work, told: Told) -> Generator[Finished]:
     Raises:
         MillraceError: what ended the job: a model that does not load, a file that cannot be written.
     """
-    _check_room(work.links)
     with counting(told) as counts:
         with _settings():
             data = _dataset(work, counts)
@@ -82,20 +80,6 @@ def finished_parts(work: Work, told: Told) -> Generator[Finished]:
                 yield part
         except ray.exceptions.RayError as error:
             raise own_error(error) from error
-
-
-def _check_room(links: Sequence[Link]) -> None:
-    """Raises ConfigError if Ray has less than the fewest processes book: they would wait for ever."""
-    has = ray.cluster_resources()
-    for resource, needs in (
-        ("CPU", sum(link.cpus * link.replicas.min for link in links)),
-        ("GPU", sum(link.gpus * link.replicas.min for link in links)),
-    ):
-        if needs > has.get(resource, 0.0):
-            raise ConfigError(
-                f"the job's processes book {needs:g} {resource}s, and Ray has {has.get(resource, 0.0):g}; give fewer "
-                "--processes or --cpus, the nodes fewer replicas (`profiles` do), or the cluster more"
-            )
 
 
 @contextmanager

@@ -29,6 +29,8 @@ def probe(
 ) -> dict[str, int]:
     """Node → rows of a call, tried on a unit's first rows in processes like the job's own. Ray must be initialised.
 
+    Nodes of which too little is found out are left out.
+
     Args:
         reader: makes pieces of as many rows as are tried, as `links` can take them.
 
@@ -36,15 +38,18 @@ def probe(
         MillraceError: a model does not load.
     """
     part = next(iter(reader(unit)), None)
-    piece = part.pieces[0] if part is not None and part.pieces else None
+    piece = _largest(part.pieces) if part is not None else None
+    if piece is None:
+        return {}
     made = [ray.remote(num_cpus=link.cpus, num_gpus=link.gpus)(_Trial).remote(link, root, versions) for link in links]
     found: dict[str, int] = {}
     try:
         for link, trial in zip(links, made, strict=True):  # they all load at the same time
+            rows, piece = ray.get(trial.of.remote(piece))
+            if rows is not None:
+                found |= dict.fromkeys(link.nodes, rows)
             if piece is None:
                 break
-            rows, piece = ray.get(trial.of.remote(piece))
-            found |= dict.fromkeys(link.nodes, rows)
     except ray.exceptions.RayError as error:
         raise own_error(error) from error
     finally:
@@ -59,30 +64,33 @@ class _Trial:
     def __init__(self, link: Link, root: Path, versions: Mapping[str, Version]) -> None:
         self._working = Working(link, root, versions)
 
-    def of(self, piece: Piece) -> tuple[int, Piece | None]:
-        """The rows that a call should take, and what the next link gets; None if no row has an answer."""
-        bad = self._working.scored([piece]).bad
-        good = np.flatnonzero(~np.isin(piece.places, list(bad)))
-        if not len(good):
-            return SIZES[0], None
-        fine = Piece(piece.frame.take(good), piece.places[good])
-        rows = best_rows(fine, lambda some: self._working.scored([some]))
-        return rows, self._working.scored([fine]).pieces[0]
+    def of(self, piece: Piece) -> tuple[int | None, Piece | None]:
+        """The rows that a call should take, and what the next link gets."""
+        answered: list[Piece] = []
+        rows = best_rows(piece, lambda some: answered.extend(self._working.scored([some]).pieces))
+        return rows, _largest(answered)
 
 
-def best_rows(piece: Piece, call: Callable[[Piece], object]) -> int:
-    """The fewest rows of `SIZES` with nearly the best speed.
+def _largest(pieces: Sequence[Piece]) -> Piece | None:
+    return max(pieces, key=lambda piece: len(piece.places), default=None)
+
+
+def best_rows(piece: Piece, call: Callable[[Piece], object]) -> int | None:
+    """The fewest rows of `SIZES` with nearly the best speed; None: there are too few to tell.
 
     Args:
         piece: rows to try; no more than it has are tried.
         call: what takes rows; where it fails for many it must try fewer itself, so that it is slow.
     """
+    sizes = [size for size in SIZES if size <= len(piece.places)]
+    if len(sizes) < 2:
+        return None
     speed: dict[int, float] = {}
-    for size in SIZES:
-        rows = np.arange(min(size, len(piece.places)))
+    for size in sizes:
+        rows = np.arange(size)
         seconds = min(_seconds(call, Piece(piece.frame.take(rows), piece.places[rows])) for _ in range(_TRIES))
-        speed[size] = len(rows) / seconds
-        if seconds > _LONGEST_S or len(rows) < size:
+        speed[size] = size / seconds
+        if seconds > _LONGEST_S:
             break
     return min(size for size in speed if speed[size] >= _ENOUGH * max(speed.values()))
 

@@ -60,7 +60,8 @@ class Reader:
         known = types(self.inputs, self.columns)
         pieces = reading.read(unit, self.rows, self.most_bytes, self._wanted(unit), known)
         started = time.perf_counter()
-        number, now = 0, next(pieces, None)
+        number = 0
+        now: reading.Piece | None = next(pieces, None) or self._empty(unit)
         while now is not None:
             after = next(pieces, None)
             name = f"{unit.index:05d}-{number:05d}"
@@ -70,6 +71,11 @@ class Reader:
                 yield part
                 started = time.perf_counter()
             number, now = number + 1, after
+
+    def _empty(self, unit: Unit) -> reading.Piece:
+        """Of a unit without rows: its part says that it has been read."""
+        schema = reading.schema_of(unit, self._wanted(unit), types(self.inputs, self.columns))
+        return reading.Piece(schema.empty_table(), unit.first_row)
 
     def _wanted(self, unit: Unit) -> list[str]:
         """Columns that are read."""

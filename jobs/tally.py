@@ -79,6 +79,11 @@ class Report:
         """Of the last run."""
         return (self.rows - self.resumed) / self.seconds if self.seconds else 0.0
 
+    @classmethod
+    def parsed(cls, document: Mapping[str, Any]) -> "Report":
+        """What `document` gave."""
+        return cls(**{name: value for name, value in document.items() if name in cls.__dataclass_fields__})
+
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return {**asdict(self), "rows_per_second": round(self.rows_per_second, 1)}

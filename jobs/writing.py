@@ -154,7 +154,7 @@ class Place:
         try:
             return orjson.loads(self.read(name))
         except orjson.JSONDecodeError as error:
-            raise ConfigError(f"{self._named(name)} is not JSON ({error}); restore it, or write elsewhere") from None
+            raise ConfigError(f"{self}/{name} is not JSON ({error}); restore it, or write elsewhere") from None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as JSON with sorted keys; see `write`."""

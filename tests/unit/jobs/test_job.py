@@ -14,6 +14,7 @@ from configs.errors import ConfigError
 from jobs.job import Asked, Running, TooManyErrors, prepare, run
 from jobs.tally import Finished, Tally
 from jobs.working import Working
+from jobs.writing import Place
 
 ROWS = 100
 
@@ -223,3 +224,62 @@ def test_a_limit_takes_the_first_rows(folder: Path, name: str) -> None:
     assert output(folder).to_pydict()["y"] == [2 * i for i in range(21)]
     with pytest.raises(ConfigError, match=r"another limit \(21 then, None now\)"):
         begun(folder, resume=True, inputs=[str(folder / name)])
+
+
+def test_who_overwrites_is_alone_before_anything_is_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = begun(folder)
+    done(first, most=2)
+    listed = Place.names
+
+    def names(place: Place, sub: str = "") -> list[str]:
+        found = listed(place, sub)
+        with pytest.raises(ConfigError, match="was taken over"):
+            done(first, most=1)
+        return found
+
+    job = prepare(asked(folder, overwrite=True))
+    with monkeypatch.context() as patched:
+        patched.setattr(Place, "names", names)
+        second = job.begin()
+    assert [path.name for path in (folder / "out").rglob("*") if path.is_file()] == ["_manifest.json"]
+    assert len(done(second)) == 7
+
+
+def test_a_file_without_rows_is_read_and_done(folder: Path) -> None:
+    (folder / "a.csv").write_text("key,x\n")
+    (folder / "b.csv").write_text("key,x\nk1,1\n")
+    inputs = [str(folder / name) for name in ("a.csv", "b.csv")]
+    assert [part.rows for part in done(begun(folder, inputs=inputs))] == [0, 1]
+    assert begun(folder, inputs=inputs, resume=True).left == []
+
+
+def test_a_finished_job_is_left_as_it_is(folder: Path) -> None:
+    first = begun(folder)
+    tally = Tally()
+    for part in done(first):
+        tally.add(part)
+    report = first.report(tally, 2.0)
+    first.job.place.write_json("_report.json", report.document())
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
+    assert run(prepare(asked(folder, resume=True))) == report
+    assert {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")} == before
+
+
+def test_rows_of_a_call_stay_what_they_were(folder: Path) -> None:
+    begun(folder, batch_rows=4)
+    assert dict(begun(folder, resume=True, batch_rows=None).job.manifest.calls) == {"double": 4, "picky": 4}
+    with pytest.raises(ConfigError, match=r"another batch_rows \(\{'double': 4, 'picky': 4\} then"):
+        begun(folder, resume=True, batch_rows=8)
+
+
+def test_an_input_in_the_output_is_refused(folder: Path) -> None:
+    done(begun(folder))
+    with pytest.raises(ConfigError, match=r"out/00000-00000.parquet is an input, and lies in the output"):
+        begun(folder, inputs=[str(folder / "out")], overwrite=True)
+
+
+def test_files_named_as_ours_are_not_a_jobs(folder: Path) -> None:
+    (folder / "mine").mkdir()
+    (folder / "mine/00000-00001.csv").write_text("a")
+    with pytest.raises(ConfigError, match="files that are no job's"):
+        begun(folder, output=str(folder / "mine"), overwrite=True)

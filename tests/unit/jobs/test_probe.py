@@ -61,5 +61,14 @@ def test_no_more_rows_are_tried_than_there_are(clock: Clock) -> None:
         seen.append(len(some.places))
         clock.now += PER_CALL_S
 
-    assert best_rows(piece(100), call) == SIZES[1]
-    assert set(seen) == {64, 100}
+    assert best_rows(piece(300), call) == SIZES[1]
+    assert set(seen) == {64, 256}
+    assert best_rows(piece(100), call) is None
+
+
+def test_a_slow_node_is_not_asked_for_more(clock: Clock) -> None:
+    def call(some: Piece) -> None:
+        assert len(some.places) == SIZES[0]
+        clock.now += 5
+
+    assert best_rows(piece(), call) == SIZES[0]
