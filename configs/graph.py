@@ -164,7 +164,7 @@ class LookupNode(ServableNode):
         min_length=1,
         description="Folder of the table, `lookups/<name>`; versions lie inside it. Or a URL of such a folder.",
     )
-    otherwise: dict[NodeName, Reference] | None = Field(
+    otherwise: dict[str, Reference] | None = Field(
         None,
         min_length=1,
         description="Output → reference that takes its place for rows whose key is not found. Nodes that only these "
@@ -199,6 +199,7 @@ class RetrieveNode(ServableNode):
     @model_validator(mode="after")
     def _by_a_vector(self) -> Self:
         _one_input(self, "vector", "retrieve")
+        _refuse(self, ("gpus",), "an index is searched on the CPU")
         return self
 
 
@@ -342,13 +343,20 @@ def node_class(fields: Mapping[str, Any]) -> type[NodeBase]:
     return _KINDS[kinds[0]]
 
 
-def fallback_node(node: NodeBase) -> CallNode | ModelNode | None:
-    """The node that stands in for this one, with its inputs; None without one, or if it is a constant."""
+def fallback_node(node: NodeBase) -> CallNode | ModelNode | RetrieveNode | None:
+    """The node that stands in for this one, with its inputs; None without one, or if it is a constant.
+
+    A model that stands in for an index is another index.
+    """
     given = node.fallback
     if given is None or given.constant is not None:
         return None
     if given.call is not None:
         return CallNode.model_validate({"call": given.call, "with": given.with_, "inputs": node.inputs})
+    if isinstance(node, RetrieveNode):
+        return RetrieveNode.model_validate(
+            {"retrieve": given.model, "version": given.version, "k": node.k, "inputs": node.inputs}
+        )
     fields = given.model_dump(include={"model", "version", "trust"})
     return ModelNode.model_validate({**fields, "inputs": node.inputs})
 
@@ -418,6 +426,8 @@ class GraphConfig(Frozen):
                     raise ValueError(
                         f"profile {profile}: node {name} is not placed; only calls, models and ensembles are"
                     )
+                if isinstance(node, LookupNode | RetrieveNode) and overrides[name].gpus:
+                    raise ValueError(f"profile {profile}: node {name} runs on the CPU; remove gpus")
         return self
 
     def with_profile(self, profile: str) -> "GraphConfig":

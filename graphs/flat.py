@@ -24,7 +24,7 @@ CASE = "@case"
 
 FALLBACK = "!"
 """Suffix of the name of a node that stands in for another."""
-OTHERWISE = "/otherwise"
+OTHERWISE = "~"
 """Suffix of the name of the switch that a lookup's `otherwise` becomes."""
 
 
@@ -162,7 +162,7 @@ def _with_switch(node: FlatNode) -> list[FlatNode]:
 def _without_unread(nodes: dict[str, FlatNode], outputs: Mapping[str, Edge]) -> dict[str, FlatNode]:
     """Leave out what lies in a sub-graph and feeds only outputs of it that nobody here reads."""
     waiting = [edge.node for edge in outputs.values()]
-    waiting += [name for name in nodes if "/" not in name.removesuffix(OTHERWISE)]
+    waiting += [name for name in nodes if "/" not in name]
     read: set[str] = set()
     while waiting:
         name = waiting.pop()

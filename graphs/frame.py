@@ -96,7 +96,7 @@ class Frame:
             if not self.count(inner):
                 continue
             for name, edge in edges.items():
-                part = self.get(edge, inner)
+                part = _as_bytes(self.get(edge, inner))
                 if name not in merged:
                     merged[name] = np.empty((self.count(scope), *part.shape[1:]), part.dtype)
                 _fits(switch, case, name, merged[name], part)
@@ -114,6 +114,13 @@ class Frame:
             codes = self.get(Edge(switch, CASE), scope[:-1])
             picked = self._picked[scope] = np.flatnonzero(codes == self._cases[switch].index(case))
         return picked
+
+
+def _as_bytes(values: np.ndarray) -> np.ndarray:
+    """Text of every kind as bytes in an object array, so that rows of several nodes go together."""
+    if values.dtype.kind == "U":
+        values = np.char.encode(values, "utf-8")
+    return values.astype(object) if values.dtype.kind == "S" else values
 
 
 def _fits(switch: str, case: str, name: str, merged: np.ndarray, part: np.ndarray) -> None:

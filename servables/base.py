@@ -23,8 +23,8 @@ class LoadOptions(BaseModel):
     """Ed25519 public keys in PEM; if there are any, one of them must have signed the version."""
     trust: Literal["pickle"] | None = None
     """`pickle` allows formats that run code when loaded."""
-    k: int = 1
-    """Neighbours that a vector index gives for each row, as its node says."""
+    k: int | None = None
+    """Neighbours that a vector index gives for each row, as its node says; None for all else."""
 
 
 class Servable(Protocol):

@@ -141,6 +141,7 @@ def _try(source: Path, folder: Path, format: str | None, options: LoadOptions | 
             raise ModelError(f"format {format!r} is unknown; known are {', '.join(FORMATS)}")
         name = format or detect(folder).NAME
         if options is not None:
+            options = options.model_copy(update={"k": 1})  # so many has any index
             with closing(load_servable(folder, options, name)) as servable:
                 warmup_rows(folder, servable.signature)  # a server would find out only when it warms up
             read_contents(folder)  # a model that writes into its folder would not be what was pushed

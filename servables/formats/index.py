@@ -78,6 +78,8 @@ def load(folder: Path, options: LoadOptions) -> Servable:
     """Map the vectors, and give FAISS the graph if there is one. Raises ModelError, MissingExtra."""
     on_cpu_only(folder, NAME, options)
     index = read_index(folder)
+    if options.k is None:
+        raise ModelError(f"{folder} holds a vector index; a node serves it by `retrieve:`, with `k` neighbours a row")
     if options.k > index.items:
         raise ModelError(
             f"{folder} holds {index.items} items, fewer than the {options.k} that are to be found; give "

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import ModelError
+from configs.errors import ModelError, RowErrors
 from configs.tensors import Datatype, Rows, Signature, TensorSpec
 from servables.base import LoadOptions, Servable
 from servables.files import matching, one_line, only_file
@@ -102,7 +102,7 @@ def _by_text(hashes: np.ndarray, keys: Any) -> Find:
     text = _Text(keys)
 
     def find(wanted: np.ndarray) -> np.ndarray:
-        texts = [key if isinstance(key, bytes) else str(key).encode() for key in wanted.tolist()]
+        texts = _encoded(wanted.tolist())
         wanted_hashes = hashed(texts)
         places = hashes.searchsorted(wanted_hashes)
         for index, place in enumerate(places.tolist()):
@@ -111,6 +111,18 @@ def _by_text(hashes: np.ndarray, keys: Any) -> Find:
         return places
 
     return find
+
+
+def _encoded(keys: list[Any]) -> list[bytes]:
+    """Keys as bytes. Raises RowErrors for what is neither text nor bytes."""
+    try:
+        return [key if isinstance(key, bytes) else str.encode(key) for key in keys]
+    except (TypeError, UnicodeEncodeError):
+        raise RowErrors({row: f"key {key!r} is no text" for row, key in enumerate(keys) if not _is_text(key)}) from None
+
+
+def _is_text(key: object) -> bool:
+    return isinstance(key, bytes) or (isinstance(key, str) and not any("\ud800" <= each <= "\udfff" for each in key))
 
 
 def _further(text: "_Text", hashes: np.ndarray, first: int, hash: np.uint32, key: bytes) -> int:

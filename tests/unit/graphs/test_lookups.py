@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from configs.errors import ConfigError
+from configs.graph import RetrieveNode, fallback_node, node_class
 from configs.tensors import Rows
 from graphs.check import check_graph
 from graphs.executor import Executor
@@ -102,9 +104,23 @@ async def test_in_a_graph_in_a_graph(tmp_path: Path) -> None:
     nodes = {"in": {"graph": "inner.yaml", "inputs": {"user": "user", "x": "x"}}, "plus": add("in.y")}
     plan, executor = loaded(tmp_path, nodes, {"y": "plus.y"})
     executor.close()
-    assert set(plan.graph.nodes) == {"in/a", "in/a/otherwise", "in/live", "plus"}
+    assert set(plan.graph.nodes) == {"in/a", "in/a~", "in/live", "plus"}
     found = await answer(tmp_path, nodes, {"y": "plus.y"}, "eve", "ben")
     assert found["y"].tolist() == [[2, 3], [4, 5]]
+
+
+async def test_a_live_node_may_give_any_kind_of_text(tmp_path: Path) -> None:
+    folder = tmp_path / "lookups" / "table" / "1"
+    folder.mkdir(parents=True)
+    write_lookup(folder, pa.table({"user": ["ann"], "name": ["Änne"]}), "user")
+    live = {"call": f"{__name__}:upper", "inputs": {"user": "user"}, "outputs": {"name": "BYTES[-1]"}}
+    nodes = {"a": lookup(otherwise={"name": "live.name"}), "live": live, "plus": add("x")}
+    found = await answer(tmp_path, nodes, {"name": "a.name", "y": "plus.y"}, "ann", "bö", "ann")
+    assert found["name"].tolist() == ["Änne".encode(), "BÖ".encode(), "Änne".encode()]
+
+
+def upper(user: np.ndarray) -> Rows:
+    return {"name": np.array([each.decode().upper() for each in user])}
 
 
 def test_it_is_drawn(tmp_path: Path) -> None:
@@ -134,6 +150,7 @@ def test_it_is_drawn(tmp_path: Path) -> None:
         ("lookup: lookups/slim, inputs: {key: user}, otherwise: {y: live.y}", "a.otherwise.y: a has no output y"),
         ("lookup: lookups/wide, inputs: {key: user}, otherwise: {y: live.y}", r"a.otherwise.y: is FP32\[-1, 2\], but"),
         ("lookup: lookups/table, inputs: {key: user}, otherwise: {y: loop.y}", "cycle: "),
+        ("retrieve: indexes/none, inputs: {vector: x}, gpus: 1", "remove gpus: an index is searched on the CPU"),
         ("retrieve: indexes/none, inputs: {key: user}", "one input, `vector`, but this has key"),
         ("retrieve: indexes/none, inputs: {vector: x}", "nodes.a.retrieve: .*none"),
         ("retrieve: indexes/none, inputs: {vector: x}, k: 0", "at least 1"),
@@ -156,3 +173,17 @@ def test_what_does_not_fit_is_found_by_the_check(tmp_path: Path, text: str, word
     )
     with pytest.raises(ConfigError, match=words):
         try_file(tmp_path / "g.yaml", tmp_path)
+
+
+def test_no_profile_gives_it_a_gpu() -> None:
+    with pytest.raises(ValidationError, match="profile gpu: node a runs on the CPU; remove gpus"):
+        config({"a": lookup()}, {"y": "a.y"}, inputs=INPUTS, profiles={"gpu": {"a": {"gpus": 1}}})
+
+
+def test_what_stands_in_for_an_index_gives_as_many() -> None:
+    node = node_class({"retrieve": ""}).model_validate(
+        {"retrieve": "indexes/a", "inputs": {"vector": "x"}, "k": 3, "fallback": {"model": "indexes/b", "version": 2}}
+    )
+    stand_in = fallback_node(node)
+    assert isinstance(stand_in, RetrieveNode)
+    assert (stand_in.model, stand_in.version, stand_in.k, stand_in.inputs) == ("indexes/b", 2, 3, {"vector": "x"})

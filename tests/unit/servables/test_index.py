@@ -171,7 +171,7 @@ def test_a_graph_that_leads_out_of_the_index_never_reaches_faiss(folder: Path, n
     numbers[len(numbers) // 2] = value
     numbers.tofile(folder / name)
     with pytest.raises(ModelError, match=f"{name} is no graph of the index's items"):
-        index_format.load(folder, LoadOptions())
+        index_format.load(folder, LoadOptions(k=1))
 
 
 def test_a_neighbour_that_is_not_on_a_level_never_reaches_faiss(folder: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_neighbour_that_is_not_on_a_level_never_reaches_faiss(folder: Path) ->
     numbers[first + 64] = np.flatnonzero(levels == 1)[0]
     numbers.tofile(folder / NEIGHBOURS)
     with pytest.raises(ModelError, match="is no graph"):
-        index_format.load(folder, LoadOptions())
+        index_format.load(folder, LoadOptions(k=1))
 
 
 def test_offsets_and_vectors_are_looked_at(folder: Path) -> None:
@@ -192,7 +192,7 @@ def test_offsets_and_vectors_are_looked_at(folder: Path) -> None:
     offsets[1], offsets[2] = offsets[2], offsets[1]
     offsets.tofile(folder / OFFSETS)
     with pytest.raises(ModelError, match="offsets must rise"):
-        index_format.load(folder, LoadOptions())
+        index_format.load(folder, LoadOptions(k=1))
     np.full(ITEMS * SIZE, np.inf, np.float32).tofile(folder / VECTORS)
     with pytest.raises(ModelError, match="no finite numbers"):
-        index_format.load(folder, LoadOptions())
+        index_format.load(folder, LoadOptions(k=1))

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from configs.errors import ModelError
+from configs.errors import ModelError, RowErrors
 from configs.tensors import TensorSpec
 from servables.base import LoadOptions, Servable
 from servables.load import load_servable
@@ -71,6 +71,14 @@ def test_keys_with_the_same_hash_are_told_apart(tmp_path: Path, monkeypatch: pyt
     table = lookup(tmp_path, pa.table({"k": ["a5", "b", "a1", "a3"], "value": [1, 2, 3, 4]}), "k")
     answer = table({"key": texts("a3", "a1", "a9", "b", "a2", "a5", "a0")})
     assert answer["value"].tolist() == [4, 3, 0, 2, 0, 1, 0]
+
+
+def test_keys_that_are_no_text_are_their_rows_fault(tmp_path: Path) -> None:
+    table = lookup(tmp_path, pa.table({"k": ["None", "5"], "v": [1, 2]}), "k")
+    assert table({"key": np.array(["5", b"None"], object)})["v"].tolist() == [2, 1]
+    with pytest.raises(RowErrors) as error:
+        table({"key": np.array(["5", None, 5, "\ud800", b"\xff"], object)})
+    assert set(error.value.reasons) == {1, 2, 3}
 
 
 def test_every_key_of_many_is_found_among_chunks(tmp_path: Path) -> None:
