@@ -112,7 +112,8 @@ class Reader:
             rows = {each: value[fine] for each, value in rows.items()}
             profile.add(rows, chance)
             pieces += self._pieces(rows, places[good][fine])
-        profile.add_nulls({each: table[self.columns.get(each, each)].null_count for each in profile.columns})
+        without = [*piece.bad, *failed]
+        profile.add_nulls({each: _nulls(table[self.columns.get(each, each)], without) for each in profile.columns})
         return pieces, bad
 
     def _sampled(self, unit: Unit, piece: reading.Piece) -> tuple[reading.Piece, np.ndarray | None]:
@@ -131,3 +132,8 @@ class Reader:
         for name, value in self.constants.items():
             frame.put(Edge("", name), np.repeat(value, len(places), axis=0))
         return cut(frame, places, self.call_rows) if len(places) else []
+
+
+def _nulls(column: pa.ChunkedArray, without: list[int]) -> int:
+    """How many there are in other rows than those."""
+    return int(np.delete(column.is_null().to_numpy(), without).sum()) if column.null_count else 0

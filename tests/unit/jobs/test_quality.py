@@ -28,6 +28,12 @@ class Positive(pandera.DataFrameModel):
     weight: float = pandera.Field(ge=0)
 
 
+class Present(pandera.DataFrameModel):
+    """Of a column whose nulls would be bad all the same."""
+
+    x: int
+
+
 def several(x: np.ndarray) -> dict[str, np.ndarray]:
     """A node whose output is as wide as the smallest of its rows, up to three."""
     return {"y": np.repeat(x[:, None], 1 + min(int(x.min()) % 100, 2), axis=1)}
@@ -121,6 +127,13 @@ def test_rows_that_fail_a_check_are_not_scored(start: Start) -> None:
     ]
     assert output(running).num_rows == ROWS - 4
     assert output(running).column_names == ["key", "y"]
+
+
+def test_nulls_of_rows_that_fail_a_check_are_none_of_the_profile(start: Start) -> None:
+    running = start(check=f"{__name__}:Present")
+    parts = done(running)
+    assert [(error["row"], error["stage"]) for error in errors(running)] == [(50, "check")]
+    assert sum(part.profiles["inputs"]["x"]["nulls"] for part in parts) == 0
 
 
 @pytest.mark.parametrize(
