@@ -14,6 +14,7 @@ from servables.files import SAMPLES
 from servables.index_exact import LONGEST, Metric
 from servables.index_file import IDS, OFFSETS, TEXTS, VECTORS, Index, Kind, read_vectors, save
 from servables.index_graph import write_graph
+from servables.keys import check_once, column_type, keys, shown
 
 _PIECE = 1 << 16
 """Items that are checked and written at a time."""
@@ -46,65 +47,34 @@ def write_index(
 
 def _write_vectors(folder: Path, table: pa.Table, key: str, vector: str, metric: Metric) -> Index:
     """All files but `index.json`, whose content it returns."""
-    keys = _keys(table, key)
+    ids = keys(table, key)
+    order = pc.sort_indices(ids)
+    check_once(ids.take(order), order, key)
     dimensions = 0
     with (folder / VECTORS).open("xb") as file:
-        for first, found in _vectors(table, vector, keys):
+        for first, found in _vectors(table, vector, ids):
             dimensions = dimensions or found.shape[1]
             if found.shape[1] != dimensions:
                 raise ModelError(
-                    f"column {vector!r}: {_item(keys, first)} has {found.shape[1]} numbers, the first item"
+                    f"column {vector!r}: {_item(ids, first)} has {found.shape[1]} numbers, the first item"
                     f" {dimensions}; all need as many"
                 )
-            written = _checked(found, keys, first, metric)
+            written = _checked(found, ids, first, metric)
             if not first:
                 (folder / SAMPLES).write_bytes(orjson.dumps({"vector": [written[0].tolist()]}))
             file.write(written.tobytes())
-    _write_ids(folder, keys)
-    kind: Literal["INT64", "BYTES"] = "INT64" if pa.types.is_integer(keys.type) else "BYTES"
-    return Index(metric=metric, kind="exact", items=len(keys), dimensions=dimensions, ids=kind)
-
-
-def _keys(table: pa.Table, key: str) -> pa.Array:
-    """The ids: int64 or large_binary."""
-    column = _column(table, key)
-    if not table.num_rows:
-        raise ModelError("the table has no rows; an index needs at least one item")
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        raise ModelError(f"key column {key!r}: row {row} has none (null); give each item a key")
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_binary(kind)
-    if not text and not pa.types.is_integer(kind):
-        raise ModelError(f"key column {key!r} holds {kind}; ids are integers or texts")
-    try:
-        # Texts pass through large_string's layout as they are; integers above INT64 do not fit.
-        found = column.cast(pa.large_binary() if text else pa.int64()).combine_chunks()
-    except pa.ArrowInvalid as error:
-        raise ModelError(f"key column {key!r}: {error}; ids are INT64 or texts") from error
-    _check_once(found, key)
-    return found
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _check_once(keys: pa.Array, key: str) -> None:
-    counts = pc.value_counts(keys)
-    values, times = counts.field("values"), counts.field("counts")
-    if (most := pc.max(times).as_py()) > 1:
-        twice = values[pc.index(times, most).as_py()]
-        raise ModelError(f"key column {key!r}: {_text(twice)} is there {most} times; a key names one row")
+    _write_ids(folder, ids)
+    kind: Literal["INT64", "BYTES"] = "INT64" if pa.types.is_integer(ids.type) else "BYTES"
+    return Index(metric=metric, kind="exact", items=len(ids), dimensions=dimensions, ids=kind)
 
 
 def _vectors(table: pa.Table, vector: str, keys: pa.Array) -> Iterator[tuple[int, np.ndarray]]:
     """Position of a piece's first item, and its vectors, any kind of number [n, d]."""
-    column, first = _column(table, vector), 0
+    type, first = column_type(table.schema, vector), 0
     kinds = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
-    if not any(is_kind(column.type) for is_kind in kinds) or not _is_number(column.type.value_type):
-        raise ModelError(f"column {vector!r} holds {column.type}; a vector is a list of numbers")
-    for chunk in column.chunks:
+    if not any(is_kind(type) for is_kind in kinds) or not _is_number(type.value_type):
+        raise ModelError(f"column {vector!r} holds {type}; a vector is a list of numbers")
+    for chunk in table[vector].chunks:
         for piece in (chunk.slice(start, _PIECE) for start in range(0, len(chunk), _PIECE)):
             yield first, _matrix(piece, vector, keys, first)
             first += len(piece)
@@ -159,16 +129,5 @@ def _write_ids(folder: Path, keys: pa.Array) -> None:
             file.write(text.as_buffer())
 
 
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    if name not in table.column_names:
-        raise ModelError(f"there is no column {name!r}; there are {', '.join(table.column_names)}")
-    return table.column(name)
-
-
 def _item(keys: pa.Array, position: int) -> str:
-    return f"item {_text(keys[position])}"
-
-
-def _text(key: pa.Scalar) -> str:
-    value = key.as_py()
-    return repr(value.decode(errors="replace")) if isinstance(value, bytes) else str(value)
+    return f"item {shown(keys[position])}"

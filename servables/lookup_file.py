@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from configs.errors import ModelError
 from configs.tensors import Datatype, TensorSpec
 from servables.files import one_line
+from servables.keys import check_key, check_once, is_text, keys, plain, whole
 
 FILE = "lookup.arrow"
 """One record batch in the order of `_hash` (there for text keys only) and `key`, with the values behind them.
@@ -26,6 +27,8 @@ SPECS = b"millrace.lookup"
 KEY, HASH, FOUND = "key", "_hash", "found"
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]*")
 _AS_JSON: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+_PIECE = 1 << 16
+"""Keys that are Python objects at a time."""
 
 
 def write_lookup(folder: Path, table: pa.Table, key: str) -> None:
@@ -39,22 +42,18 @@ def write_lookup(folder: Path, table: pa.Table, key: str) -> None:
     Raises:
         ModelError: names the column and the first rows that are wrong; or the disk refuses.
     """
-    if key not in table.column_names or not table.num_rows:
-        has = ", ".join(table.column_names) if table.num_rows else "no rows"
-        raise ModelError(f"a lookup needs a column of keys {key!r} and at least one row; the table has {has}")
-    _check_names(table.column_names, key)
-    keys = _keys(key, _whole(table[key]))
-    columns = {KEY: keys}
-    if keys.type == pa.large_binary():
-        columns = {HASH: pa.array(hashed(keys.to_pylist())), **columns}
+    check_columns(table.schema, key)
+    columns = {KEY: keys(table, key)}
+    if columns[KEY].type == pa.large_binary():
+        columns = {HASH: pa.array(hashed(_each(columns[KEY]))), **columns}
     order = pc.sort_indices(pa.table(columns), [(name, "ascending") for name in columns])
     columns = {name: column.take(order) for name, column in columns.items()}
-    _check_once(columns[KEY], order)
+    check_once(columns[KEY], order, key)
     places = order.to_numpy().astype(np.int64)
     specs: dict[str, str] = {}
     for name in table.column_names:
         if name != key:
-            spec, columns[name] = _column(name, _whole(table[name]), places)
+            spec, columns[name] = _column(name, whole(name, table[name], _wide(table[name].type)), places)
             specs[name] = str(spec)
     metadata = {**(table.schema.metadata or {}), SPECS: _AS_JSON.dump_json(specs)}
     _write(folder / FILE, pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata))
@@ -69,7 +68,23 @@ def read_specs(metadata: dict[bytes, bytes] | None) -> dict[str, TensorSpec]:
 
 def hashed(keys: Iterable[bytes]) -> np.ndarray:
     """UINT32 [keys]: their CRC-32. Keys that have the same one lie in order, so that however many do they are found."""
-    return np.array([zlib.crc32(key) for key in keys], np.uint32)
+    return np.fromiter(map(zlib.crc32, keys), np.uint32)
+
+
+def check_columns(schema: pa.Schema, key: str) -> None:
+    """Check names and types, which can be done before there is a row.
+
+    Raises:
+        ModelError: a table of such columns cannot be looked up by this key.
+    """
+    check_key(schema, key)
+    _check_names(schema.names, key)
+    for field in schema:
+        leaf = _leaf(field.type)
+        if field.name != key and not is_text(leaf) and not any(test(leaf) for test in _NUMBERS):
+            raise ModelError(
+                f"column {field.name!r} is {field.type}; cast it to numbers or to text, or to lists of these"
+            )
 
 
 def _check_names(names: list[str], key: str) -> None:
@@ -84,57 +99,45 @@ def _check_names(names: list[str], key: str) -> None:
         raise ModelError(f"the table has no columns beside its keys {key!r}; there is nothing to look up")
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return array.dictionary_decode() if arrow_types.is_dictionary(array.type) else array
+def _each(keys: pa.Array) -> Iterator[bytes]:
+    for start in range(0, len(keys), _PIECE):
+        yield from keys.slice(start, _PIECE).to_pylist()
 
 
-def _keys(name: str, keys: pa.Array) -> pa.Array:
-    if keys.null_count:
-        raise ModelError(f"key column {name!r}: row {_first_null(keys)} has no key (null); leave such rows out")
-    if not _is_text(keys.type) and not arrow_types.is_integer(keys.type):
-        raise ModelError(f"key column {name!r} is {keys.type}; keys are text, bytes or integers: cast it")
-    try:
-        return keys.cast(pa.large_binary() if _is_text(keys.type) else pa.int64())
-    except pa.ArrowInvalid as error:
-        raise ModelError(f"key column {name!r}: {error}; integer keys are INT64: write larger ones as text") from error
+def _wide(type: pa.DataType) -> pa.DataType:
+    """The type without dictionaries and without limits: a column may have more than 2³¹ bytes of text or elements."""
+    if arrow_types.is_fixed_size_list(type):
+        return pa.list_(_wide(type.value_type), type.list_size)
+    if _is_list(type):
+        return pa.large_list(_wide(type.value_type))
+    return pa.large_binary() if is_text(plain(type)) else plain(type)
 
 
-def _check_once(keys: pa.Array, order: pa.Array) -> None:
-    """Raises ModelError if a key stands in two rows; of several the one that stands first in the table."""
-    again = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
-    twice = np.flatnonzero(again.to_numpy(zero_copy_only=False))
-    if len(twice):
-        rows = order.to_numpy()
-        place = twice[np.argmin(rows[twice])]
-        raise ModelError(
-            f"key {keys[place].as_py()!r} stands in rows {rows[place]} and {rows[place + 1]}; a key has one row: "
-            "remove the others"
-        )
+def _leaf(type: pa.DataType) -> pa.DataType:
+    """The type of what lies in lists of lists."""
+    while _is_list(type):
+        type = type.value_type
+    return plain(type)
 
 
 def _column(name: str, values: pa.Array, order: np.ndarray) -> tuple[TensorSpec, pa.Array]:
     shape: list[int] = []
-    if isinstance(values.type, pa.BaseExtensionType):
-        raise ModelError(f"column {name!r} is {values.type}; write it as lists")
     _check_whole(name, values, values)
     lists = values
     while _is_list(values.type):
         shape.append(_length(name, values, lists))
         values = values.flatten()
         _check_whole(name, values, lists)
-    picked, datatype = _picked(name, values, order, prod(shape))
+    picked, datatype = _picked(values, order, prod(shape))
     spec = TensorSpec(datatype=datatype, shape=(-1, *shape))
     return spec, pa.FixedSizeListArray.from_arrays(picked, prod(shape)) if shape else picked
 
 
-def _picked(name: str, values: pa.Array, order: np.ndarray, size: int) -> tuple[pa.Array, Datatype]:
+def _picked(values: pa.Array, order: np.ndarray, size: int) -> tuple[pa.Array, Datatype]:
     """The elements of all rows, in the file's order and types."""
-    if _is_text(values.type):
+    if values.type == pa.large_binary():
         places = (order[:, None] * size + np.arange(size)).reshape(-1)
-        return values.cast(pa.large_binary()).take(pa.array(places)), Datatype.BYTES
-    if not any(test(values.type) for test in _NUMBERS):
-        raise ModelError(f"column {name!r} has elements of type {values.type}; cast them to numbers or to text")
+        return values.take(pa.array(places)), Datatype.BYTES
     elements = values.to_numpy(zero_copy_only=False)
     picked = elements.reshape(len(order), size)[order].reshape(-1)
     datatype = Datatype.of(elements)
@@ -173,17 +176,6 @@ def _is_list(type: pa.DataType) -> bool:
     return any(test(type) for test in (arrow_types.is_list, arrow_types.is_large_list, arrow_types.is_fixed_size_list))
 
 
-def _is_text(type: pa.DataType) -> bool:
-    return any(test(type) for test in _TEXTS)
-
-
-_TEXTS = (
-    arrow_types.is_string,
-    arrow_types.is_large_string,
-    arrow_types.is_binary,
-    arrow_types.is_large_binary,
-    arrow_types.is_fixed_size_binary,
-)
 _NUMBERS = (arrow_types.is_boolean, arrow_types.is_integer, arrow_types.is_floating)
 
 

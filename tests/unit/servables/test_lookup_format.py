@@ -95,21 +95,17 @@ def test_every_key_of_many_is_found_among_chunks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"k": ["b", "a", "a", "b"], "v": [1, 2, 3, 4]}, "key b'b' stands in rows 0 and 3"),
-        ({"k": [3, 7, 7], "v": [1, 2, 3]}, "key 7 stands in rows 1 and 2"),
-        ({"k": ["a", None], "v": [1, 2]}, "row 1 has no key"),
-        ({"k": [0.5], "v": [1]}, "'k' is double; keys are text, bytes or integers"),
-        ({"k": pa.array([2**63], pa.uint64()), "v": [1]}, "write larger ones as text"),
+        ({"k": [3, 7, 7], "v": [1, 2, 3]}, "7 stands in rows 1 and 2"),
         ({"k": ["a", "b"], "v": [1, None]}, "'v': row 1 has a null"),
         ({"k": ["a", "b"], "v": [[1, 2], [3, None]]}, "'v': row 1 has a null"),
         ({"k": ["a", "b"], "v": [[1, 2], [3]]}, "'v': row 1 has a list of 1, those before have 2"),
         ({"k": ["a"], "v": pa.array([[]], pa.list_(pa.int8()))}, "lists without elements"),
-        ({"k": ["a"], "v": pa.array([1], pa.timestamp("s"))}, "cast them to numbers or to text"),
+        ({"k": ["a"], "v": pa.array([1], pa.timestamp("s"))}, "'v' is timestamp.*; cast it to numbers or to text"),
+        ({"k": ["a"], "v": pa.array([[{}]])}, "cast it to numbers or to text, or to lists"),
+        ({"k": [0.5], "v": [1]}, "keys are text, bytes or integers"),
         ({"k": ["a"], "found": [1]}, "key, _hash and found are taken"),
         ({"k": ["a"], "user name": [1]}, "'user name' cannot be an output"),
         ({"k": ["a"]}, "nothing to look up"),
-        ({"user": ["a"], "v": [1]}, "the table has user, v"),
-        ({"k": pa.array([], pa.string()), "v": pa.array([], pa.int8())}, "the table has no rows"),
     ],
 )
 def test_what_cannot_be_looked_up_is_refused(tmp_path: Path, columns: dict, words: str) -> None:
@@ -118,8 +114,8 @@ def test_what_cannot_be_looked_up_is_refused(tmp_path: Path, columns: dict, word
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"'k' cannot be an output of a lookup: .* each once"):
-        write_lookup(tmp_path, pa.table([[1], [2], [3]], names=["k", "k", "v"]), "k")
+    with pytest.raises(ModelError, match=r"'v' cannot be an output of a lookup: .* each once"):
+        write_lookup(tmp_path, pa.table([[1], [2], [3]], names=["k", "v", "v"]), "k")
 
 
 def test_files_that_are_no_whole_table_are_refused(tmp_path: Path) -> None:
