@@ -14,6 +14,8 @@ _BLOCK = 1 << 24
 _RANKED = 1 << 14
 """Most items whose vectors are gathered at once."""
 _ROUNDING = float(np.finfo(np.float32).eps)
+_LEAST = float(np.finfo(np.float32).tiny)
+"""Smaller results lose digits, or are zero."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Vectors:
     Args:
         matrix: FP32 [items, dimensions]; of length 1 each for the metric cosine.
         squares: FP32 [items], the squares of their lengths; empty unless the metric is l2.
-        longest: the greatest of their lengths; NaN or infinite if any value is.
+        longest: no vector is longer; NaN or infinite if any value is.
     """
 
     matrix: np.ndarray
@@ -36,7 +38,7 @@ class Vectors:
         """With lengths computed; reads the whole matrix once."""
         with np.errstate(all="ignore"):  # what is not finite shows in the greatest
             squares = np.einsum("nd,nd->n", matrix, matrix)
-            longest = float(np.sqrt(squares.max(), dtype=np.float64))
+            longest = float(np.sqrt(float(squares.max()) + 2 * matrix.shape[1] * _LEAST))  # tiny ones' squares are 0
         kept = squares if metric == "l2" else np.empty(0, np.float32)
         return cls(matrix, metric, kept, longest)
 
@@ -82,7 +84,8 @@ class Vectors:
         """By how much what was compared in FP32 may be wrong, twice: [rows]."""
         lengths = np.linalg.norm(queries.astype(np.float64), axis=1) * self.longest
         sums = 2 * lengths + self.longest**2 if self.metric == "l2" else lengths
-        return np.asarray(2 * (self.matrix.shape[1] + 4) * _ROUNDING * sums)
+        # Of each product and sum at most _LEAST is lost; the metric l2 has three times as many.
+        return np.asarray(2 * (self.matrix.shape[1] + 4) * (_ROUNDING * sums + 6 * _LEAST))
 
     def _scores(self, query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         near, exact = self.matrix[candidates].astype(np.float64), query.astype(np.float64)

@@ -89,6 +89,17 @@ def test_of_equally_near_items_the_first_comes_first(rows: list[list[float]], me
         np.testing.assert_allclose(found[0], scores[positions[0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("items", "queries", "apart"), [(1e-24, 1.0, 1e-7), (1e-15, 1e-27, 1e-3)])
+@pytest.mark.parametrize("metric", ["inner_product", "l2"])
+def test_tiny_vectors_are_told_apart(items: float, queries: float, apart: float, metric: Metric) -> None:
+    alike = MATRIX[0] * (1 + apart * np.random.default_rng(0).integers(-3, 4, (ITEMS, SIZE)))
+    matrix, asked = (alike * items).astype(np.float32), (QUERIES * queries).astype(np.float32)
+    exact, wanted = matrix.astype(float), asked.astype(float)[:, None]
+    scores = (exact * wanted).sum(axis=-1) if metric == "inner_product" else -np.sqrt(((exact - wanted) ** 2).sum(-1))
+    found, _ = Vectors.of(matrix, metric).nearest(asked, 5)
+    np.testing.assert_array_equal(found, np.argsort(-scores, axis=1, kind="stable")[:, :5])
+
+
 def test_ids_may_be_texts_and_pieces_of_a_table_are_one(folder: Path) -> None:
     ids = [f"ä{number}" * (number % 3) + str(number) for number in range(ITEMS)]
     pieces = [table(ids=ids).slice(0, 10), table(ids=ids).slice(10)]
