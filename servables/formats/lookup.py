@@ -67,11 +67,12 @@ def _open(path: Path) -> LookupServable:
     import pyarrow as pa
 
     from servables.lookup_file import FOUND, HASH, KEY, read_specs
+    from servables.mapped_batch import map_batch
 
-    file = pa.ipc.open_file(pa.memory_map(str(path)))
-    specs = read_specs(file.schema.metadata)
-    if file.num_record_batches != 1 or not (batch := file.get_batch(0)).num_rows:
-        raise ValueError("its rows are not in one piece")
+    batch = map_batch(path)
+    specs = read_specs(batch.schema.metadata)
+    if not batch.num_rows:
+        raise ValueError("it has no rows")
     batch.validate(full=True)  # offsets of text that lead out of the file, for example
     keys = batch.column(KEY)
     key = TensorSpec(datatype=Datatype.INT64 if keys.type == pa.int64() else Datatype.BYTES, shape=(-1,))

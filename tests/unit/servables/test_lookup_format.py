@@ -132,6 +132,20 @@ def test_files_that_are_no_whole_table_are_refused(tmp_path: Path) -> None:
             load_servable(tmp_path, LoadOptions())
 
 
+def test_a_compressed_table_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    write_lookup(tmp_path, TABLE, "user")
+    path = tmp_path / FILE
+    with pa.ipc.open_file(path.read_bytes()) as reader:
+        batch = reader.get_batch(0)
+    for batches, words in ([batch], "compressed"), ([batch, batch], "in 2 pieces"):
+        codec = "zstd" if len(batches) == 1 else None
+        with pa.ipc.new_file(str(path), batch.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+            for each in batches:
+                writer.write_batch(each)
+        with pytest.raises(ModelError, match=words):
+            load_servable(tmp_path, LoadOptions())
+
+
 def test_no_flipped_byte_brings_the_process_down(tmp_path: Path) -> None:
     write_lookup(tmp_path, TABLE, "user")
     path = tmp_path / FILE
