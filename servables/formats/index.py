@@ -10,13 +10,13 @@ from configs.tensors import Datatype, Rows, Signature, TensorSpec
 from servables.base import LoadOptions, Servable
 from servables.files import matching
 from servables.index_exact import LONGEST
-from servables.index_file import FILE, Ids, Index, read_index, read_vectors
+from servables.index_file import VECTORS, Ids, Index, read_index, read_vectors
 from servables.index_graph import read_graph
 from servables.memory import Memory
 from servables.tabular import on_cpu_only
 
 NAME = "index"
-PATTERNS = (FILE,)
+PATTERNS = (VECTORS,)
 
 
 class Search(Protocol):
@@ -70,7 +70,7 @@ def _reason(length: float) -> str:
 
 
 def matches(folder: Path) -> bool:
-    """Whether an `index.json` lies in the folder."""
+    """Whether a vectors.f32 lies in the folder; an index.json other formats have too."""
     return bool(matching(folder, PATTERNS))
 
 

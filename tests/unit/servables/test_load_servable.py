@@ -25,7 +25,7 @@ FILES = {
     "lightgbm": "model.txt",
     "mlflow": "MLmodel",
     "lookup": "lookup.arrow",
-    "index": "index.json",
+    "index": "vectors.f32",
     "python": "signature.json",
 }
 CLASS = {"module": f"{tiny_models.PATH}:Shifted"}
@@ -38,7 +38,7 @@ SPECS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_is_detected_among_bystanders(folder: Path, name: str) -> None:
     (folder / FILES[name]).write_text(json.dumps(CLASS))
-    for bystander in ("labels.txt", "requirements.txt", "README.md", "config.json", ".model.onnx.tmp"):
+    for bystander in ("labels.txt", "requirements.txt", "README.md", "config.json", "index.json", ".model.onnx.tmp"):
         (folder / bystander).write_text("")
     if name in ("safetensors", "torchscript"):
         (folder / "signature.json").write_text(json.dumps({**CLASS, **SPECS} if name == "safetensors" else SPECS))
