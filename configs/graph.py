@@ -18,6 +18,7 @@ RESERVED_NAMES = ("admin", "docs", "v2")
 """Names that are paths of the server itself, where a graph would hide them; GRAPH_NAME keeps out the others."""
 
 NodeName = Annotated[str, Field(pattern=NODE_NAME)]
+Column = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]*$")]
 Reference = Annotated[
     str,
     Field(
@@ -164,7 +165,7 @@ class LookupNode(ServableNode):
         min_length=1,
         description="Folder of the table, `lookups/<name>`; versions lie inside it. Or a URL of such a folder.",
     )
-    otherwise: dict[str, Reference] | None = Field(
+    otherwise: dict[Column, Reference] | None = Field(
         None,
         min_length=1,
         description="Output → reference that takes its place for rows whose key is not found. Nodes that only these "

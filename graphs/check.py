@@ -251,8 +251,8 @@ def _models(flat: FlatGraph, document: Document, root: Path) -> Iterator[Problem
             if not is_remote(node.config.model):  # one that is away now need not be away when it is served
                 source.local(node.config.version)
         except ModelError as error:
-            key = type(node.config).model_fields["model"].alias or "model"
-            yield document.problem(place_of(node.name, key), error.message)
+            kind = None if node.name.endswith(FALLBACK) else type(node.config).model_fields["model"].alias
+            yield document.problem(place_of(node.name, kind or "model"), error.message)
 
 
 def _shelf(document: Document, node: FlatNode, config: ModelsNode, root: Path) -> Iterator[Problem]:

@@ -152,7 +152,10 @@ def test_it_is_drawn(tmp_path: Path) -> None:
         ("lookup: lookups/table, inputs: {key: user}, otherwise: {y: loop.y}", "cycle: "),
         ("retrieve: indexes/none, inputs: {vector: x}, gpus: 1", "remove gpus: an index is searched on the CPU"),
         ("retrieve: indexes/none, inputs: {key: user}", "one input, `vector`, but this has key"),
+        ("lookup: lookups/table, inputs: {key: user}, otherwise: {a b: live.y}", "a.otherwise.a b: "),
+        ("lookup: lookups/table, inputs: {key: user}, otherwise: {a-b: live.y}", "`otherwise` of node a"),
         ("retrieve: indexes/none, inputs: {vector: x}", "nodes.a.retrieve: .*none"),
+        ("retrieve: indexes/none, inputs: {vector: x}, fallback: {model: indexes/no}", "nodes.a.fallback.model: .*no"),
         ("retrieve: indexes/none, inputs: {vector: x}, k: 0", "at least 1"),
     ],
 )
