@@ -19,7 +19,9 @@ def map_batch(path: Path) -> pa.RecordBatch:
         raise ValueError("it is no Arrow file, or its end is missing")
     source.seek(_FIRST_MESSAGE)
     for message in pa.ipc.MessageReader.open_stream(source):
-        if message.type != "schema" and _is_compressed(bytes(message.metadata)):
+        if message.type == "dictionary":  # its codec lies elsewhere, and no column of ours is one
+            raise ValueError("a column is encoded by a dictionary; write its values themselves")
+        if message.type == "record batch" and _is_compressed(bytes(message.metadata)):
             raise ValueError("its columns are compressed, so they cannot be mapped; write it without compression")
     source.seek(_FIRST_MESSAGE)
     batches = list(pa.ipc.open_stream(source))  # the same messages: which others the file's footer names is not asked

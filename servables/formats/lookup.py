@@ -119,7 +119,8 @@ def _encoded(keys: list[Any]) -> list[bytes]:
     try:
         return [key if isinstance(key, bytes) else str.encode(key) for key in keys]
     except (TypeError, UnicodeEncodeError):
-        raise RowErrors({row: f"key {key!r} is no text" for row, key in enumerate(keys) if not _is_text(key)}) from None
+        bad = {row: key for row, key in enumerate(keys) if not _is_text(key)}
+        raise RowErrors({row: f"the key {key!r:.100} is no text; send UTF-8" for row, key in bad.items()}) from None
 
 
 def _is_text(key: object) -> bool:

@@ -125,8 +125,8 @@ def test_a_sub_graph_output_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_a_sub_graph_brings_its_profile_and_batch_and_leaves_out_what_nobody_reads(tmp_path: Path) -> None:
-    unread = f"  b: {{call: '{NODES}Add', inputs: {{x: x}}}}\n"
-    ending = "outputs: {y: a.y, z: b.y}\nbatch: {max_rows: 7}\nprofiles: {cpu: {a: {gpus: 0}}}\n"
+    unread = f"  otherwise: {{call: '{NODES}Add', inputs: {{x: x}}}}\n"  # also a key of `lookup` nodes
+    ending = "outputs: {y: a.y, z: otherwise.y}\nbatch: {max_rows: 7}\nprofiles: {cpu: {a: {gpus: 0}}}\n"
     (tmp_path / "inner.yaml").write_text(INNER.replace("inputs: {x: x}}", "inputs: {x: x}, gpus: 1}") + unread + ending)
     outer = config({"sub": {"graph": "inner.yaml", "inputs": {"x": "x"}}}, {"y": "sub.y"})
     flat = check_graph(outer, tmp_path, profile="cpu").flat

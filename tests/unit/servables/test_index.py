@@ -143,6 +143,8 @@ def test_there_must_be_as_many_items_as_are_to_be_found(folder: Path) -> None:
     write_index(folder, table(MATRIX[:4]), "id", "vector")
     with pytest.raises(ModelError, match="holds 4 items, fewer than the 5 that are to be found; give the node `k: 4`"):
         load_servable(folder, LoadOptions(k=5))
+    with pytest.raises(ModelError, match="a node serves it by `retrieve:`"):
+        load_servable(folder, LoadOptions())
     with pytest.raises(ModelError, match="no rows"):
         write_index(folder.parent, table().slice(0, 0), "id", "vector")
 

@@ -137,9 +137,10 @@ def test_a_compressed_table_is_refused_before_it_is_unpacked(tmp_path: Path) -> 
     path = tmp_path / FILE
     with pa.ipc.open_file(path.read_bytes()) as reader:
         batch = reader.get_batch(0)
-    for batches, words in ([batch], "compressed"), ([batch, batch], "in 2 pieces"):
-        codec = "zstd" if len(batches) == 1 else None
-        with pa.ipc.new_file(str(path), batch.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+    encoded = batch.set_column(0, "encoded", batch["key"].dictionary_encode())
+    for batches, words in ([batch], "compressed"), ([batch, batch], "in 2 pieces"), ([encoded], "by a dictionary"):
+        codec = "zstd" if words == "compressed" else None
+        with pa.ipc.new_file(str(path), batches[0].schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
             for each in batches:
                 writer.write_batch(each)
         with pytest.raises(ModelError, match=words):
