@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,15 +13,20 @@ import pyarrow.parquet as pq
 from configs.errors import ConfigError, MillraceError, ModelError
 from configs.tensors import Datatype, TensorSpec
 from jobs import manifest
+from jobs.columns import types
 from jobs.job import Job
-from jobs.output import finished
+from jobs.output import done_units, finished
 from jobs.places import refusals
+from jobs.reading import schema_of
 from jobs.tally import Finished
-from jobs.writing import Place
+from jobs.writing import Place, to_table
 from servables.index_exact import Metric
 from servables.index_write import write_index
-from servables.lookup_file import write_lookup
+from servables.keys import check_key
+from servables.lookup_file import check_columns, write_lookup
 from servables.push import Pushed, push_model
+from servables.sources.base import without_secrets
+from servables.sources.named import is_remote
 from servables.store import check_name
 from servables.workplace import workplace
 
@@ -90,17 +96,42 @@ def plan(job: Job, name: str, key: str, form: Form = "lookup", metric: Metric = 
         name: of the servable, which lies in `lookups/` or `indexes/`; with a `/` its folder.
 
     Raises:
-        ConfigError: the job's answers are no such thing. ModelError: nothing can have this name.
+        ConfigError: the job's answers are no such thing, or the name is a URL.
+        ModelError: nothing can have this name, or the columns are no table's or index's.
     """
     servable = name if "/" in name else f"{FOLDERS[form]}/{name}"
-    check_name(Path(servable).name)
-    outputs = job.signature.outputs or {}
+    _check_name(servable)
     _check_format(job.asked.format, job.place)
-    columns = [*job.asked.keep, *outputs]
-    if key not in columns:
-        raise ConfigError(f"--key {key}: the output has the columns {', '.join(columns)}; keep that one: --keep {key}")
-    vector = "" if form == "lookup" else _vector({name: spec for name, spec in outputs.items() if name != key})
-    return Publishing(servable, job.asked.root, key, form, vector, metric)
+    columns = _columns(job)
+    if key not in columns.names:
+        has = ", ".join(columns.names)
+        raise ConfigError(f"--key {key}: the output has the columns {has}; keep that one: --keep {key}")
+    if form == "lookup":
+        check_columns(columns, key)
+        return Publishing(servable, job.asked.root, key)
+    check_key(columns, key)
+    outputs = {name: spec for name, spec in (job.signature.outputs or {}).items() if name != key}
+    return Publishing(servable, job.asked.root, key, form, _vector(outputs), metric)
+
+
+def _check_name(servable: str) -> None:
+    if is_remote(servable):
+        raise ConfigError(
+            f"--publish {without_secrets(servable)}: versions are published into a folder of this machine; name one, "
+            "and copy the version's folder to the URL when it is there"
+        )
+    check_name(Path(servable).name)
+
+
+def _columns(job: Job) -> pa.Schema:
+    """Of the files that the job writes."""
+    kept = schema_of(job.units[0], job.asked.keep, types(job.inputs, job.asked.columns))
+    specs = job.signature.outputs or {}
+    outputs = {
+        name: np.empty([0, *(abs(size) for size in spec.shape[1:])], spec.datatype.dtype)
+        for name, spec in specs.items()
+    }
+    return to_table(kept.empty_table(), outputs, specs).schema
 
 
 def _vector(outputs: Mapping[str, TensorSpec]) -> str:
@@ -148,7 +179,7 @@ def publish(place: Place, wanted: Publishing) -> Published:
 def _job(place: Place, parts: Sequence[Finished]) -> object:
     """The finished job whose output it is, as its manifest says."""
     job = manifest.begun(place)
-    if job is None or sum(part.last for part in parts) < job.units:
+    if job is None or len(done_units(parts)) < job.units:
         raise ConfigError(f"{place} holds no output of a job that is finished; --resume the job first")
     _check_format(job.options.format, place)
     return place.read_json(manifest.FILE)
