@@ -32,7 +32,7 @@ _PIECE = 1 << 16
 
 
 def write_lookup(folder: Path, table: pa.Table, key: str) -> None:
-    """Write a table as the file of a lookup's version. Takes as much memory again as the table.
+    """Write a table as the file of a lookup's version. Takes two to three times as much memory again as the table.
 
     Args:
         folder: exists; what publishes it is `servables.push`.
