@@ -1,4 +1,4 @@
-"""Unmodified clients, each in a process of its own, agree on every handwritten digit, to the bit."""
+"""Unmodified clients, each in a process of its own, and a batch job agree on every handwritten digit, to the bit."""
 
 import json
 import os
@@ -8,16 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
-from tests.support.server import ROOT, Server
+from tests.support.server import ROOT, Server, millrace
 
 pytestmark = pytest.mark.proxy("haproxy")
 """That a client's bytes pass Ray's proxy as they are, `tests/serve` sees with every datatype."""
 SCRIPTS = Path(__file__).parent / "scripts"
-ROWS = 128
-"""Rows of a call. All clients send the same calls one after another: a CNN's last bit depends on the batch's size."""
+ROWS = 64
+"""Rows of a call, as many as the CNN's `batch` says, so that a job calls it with them too: of all ways in the calls are
+the same, one after another, as a CNN's last bit depends on the rows of a call."""
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +46,7 @@ def answers(server: Server, calls: Path, tmp_path_factory: pytest.TempPathFactor
     host = server.http.removeprefix("http://")
     for script, address in (("triton_http", host), ("triton_grpc", server.grpc), ("handle", server.ray_address)):
         found |= run(server, script, address, calls, folder / f"{script}.npz")
-    return found
+    return found | file(server, calls, folder)
 
 
 def run(server: Server, script: str, address: str, calls: Path, answers: Path) -> dict[str, np.ndarray]:
@@ -54,6 +57,29 @@ def run(server: Server, script: str, address: str, calls: Path, answers: Path) -
     done = subprocess.run(command, env=env, timeout=120, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return dict(np.load(answers))
+
+
+def file(server: Server, calls: Path, folder: Path) -> dict[str, np.ndarray]:
+    """The rows of all calls as one file, by a batch job on the server's cluster."""
+    images = np.concatenate(list(np.load(calls).values()))
+    pq.write_table(pa.table({"image": pa.FixedShapeTensorArray.from_numpy_ndarray(images)}), folder / "rows.parquet")
+    options = ["--input", str(folder / "rows.parquet"), "--output", str(folder / "scored"), "--profile", "cpu"]
+    options += ["--address", server.ray_address, "--batch-rows", str(ROWS), "--cpus", "0.1"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        millrace("batch", "configs/digits.yaml", *options),
+        cwd=ROOT,
+        env=env,
+        timeout=180,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    columns = pq.read_table(folder / "scored").to_pydict()
+    return {
+        "file_label": np.array(columns["label"], np.int64),
+        "file_score": np.array(columns["score"], np.float32),
+    }
 
 
 def curl(url: str, body: str) -> dict:
@@ -90,7 +116,7 @@ def curl_plain(server: Server, calls: Path) -> dict[str, np.ndarray]:
     return with_curl(calls, "curl_plain", ask)
 
 
-WAYS = ("binary", "json", "grpc", "curl_v2", "curl_plain", "sync", "async")
+WAYS = ("binary", "json", "grpc", "curl_v2", "curl_plain", "sync", "async", "file")
 
 
 def test_over_95_percent_of_the_digits_are_read_right(
