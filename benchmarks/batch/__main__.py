@@ -21,7 +21,7 @@ from benchmarks.online.machine import describe_machine
 
 HERE = Path(__file__).parent
 _SHOWN = ("date", "commit", "cores", "load average before", "ray", "torch", "numpy")
-_QUICK = 0.05
+_QUICK = 0.2
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -33,7 +33,7 @@ def main(
         ",".join(WAYS)
     ),
     memory: Annotated[bool, typer.Option(help="Also a job over ten times the object store.")] = True,
-    quick: Annotated[bool, typer.Option("--quick", help="One round, a twentieth of the rows; prints only.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One round, a fifth of the rows; prints only.")] = False,
 ) -> None:
     """A graph over files beside other ways to do it; replaces RESULTS.md if all of it is run.
 

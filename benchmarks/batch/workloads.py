@@ -44,7 +44,7 @@ WORKLOADS = {
             "UINT8",
             (8, 8),
             ("label", "score"),
-            600_000,
+            1_000_000,
             write_digits,
         ),
         Workload(
@@ -54,7 +54,7 @@ WORKLOADS = {
             "FP32",
             (WIDTH,),
             ("y",),
-            160_000,
+            320_000,
             write_vectors,
         ),
     )

@@ -14,6 +14,7 @@ from benchmarks.batch.workloads import BATCH_ROWS, WORKLOADS
 
 SPARE_CPUS = 2
 """Booked by what reads and writes, as in Millrace: without them they would wait for the models for ever."""
+BLOCK_BYTES = 32 << 20
 
 
 class Score:
@@ -31,8 +32,10 @@ def main(workload: str, data: str, output: str, processes: str) -> None:
     count = int(processes)
     ray.init(num_cpus=count + SPARE_CPUS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    DataContext.get_current().enable_progress_bars = False
-    # As many blocks as files: by itself Ray makes two or three of such small rows, and nothing streams.
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    # A block a file: by itself Ray puts so many small rows into two or three blocks, and nothing streams.
+    context.target_max_block_size = BLOCK_BYTES
     rows = ray.data.read_parquet(data, override_num_blocks=len(list(Path(data).iterdir())))
     scored = rows.map_batches(
         Score,
