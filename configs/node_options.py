@@ -74,7 +74,9 @@ class Fallback(Frozen):
     constant: dict[str, Any] | None = Field(None, min_length=1, description="Output name → value of one row.")
     call: Callable_ | None = Field(None, description="As of a `call` node; in the gateway, synchronous.")
     with_: dict[str, Any] = Field(default_factory=dict, alias="with", description="Arguments of `call`.")
-    model: str | None = Field(None, min_length=1, description="As of a `model` node; in the gateway.")
+    model: str | None = Field(
+        None, min_length=1, description="As of a `model` node, for a `retrieve` node of an index; in the gateway."
+    )
     version: int | None = Field(None, ge=0, description="A fixed version of `model` instead of the newest.")
     trust: Literal["pickle"] | None = Field(None, description="As of a `model` node.")
 
