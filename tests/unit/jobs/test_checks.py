@@ -38,12 +38,31 @@ class Cells(pandera.DataFrameModel):
         strict = True
 
 
+class Days(pandera.DataFrameModel):
+    """Written in several ways."""
+
+    day: pd.Timestamp = pandera.Field(ge=pd.Timestamp("2020-01-01"), unique=True)
+    late: bool
+    minutes: float = pandera.Field(nullable=True)
+    code: str = pandera.Field(nullable=True, str_matches="^[0-9]+$")
+
+    class Config:
+        coerce = True
+        ordered = True
+
+
 Measures = pandera.DataFrameSchema({"^m_": pandera.Column(int, regex=True), "extra": pandera.Column(required=False)})
 Mean = pandera.DataFrameSchema({"x": pandera.Column(float, pandera.Check(lambda x: x.mean() < 5))})
 Broken = pandera.DataFrameSchema({"x": pandera.Column(float, pandera.Check(lambda x: x.nothing, name="odd"))})
 Dark = pandera.DataFrameSchema(
     {"image": pandera.Column(object, pandera.Check(lambda x: x.max() < 4, element_wise=True))}
 )
+Inverse = pandera.DataFrameSchema(
+    {"x": pandera.Column(int, pandera.Check(lambda x: 1 / x < 1, element_wise=True, name="more"), unique=True)}
+)
+Lists = pandera.DataFrameSchema({"x": pandera.Column(object, unique=True)})
+Dropping = pandera.DataFrameSchema({"x": pandera.Column(int)}, drop_invalid_rows=True)
+First = pandera.DataFrameSchema({"x": pandera.Column(int, pandera.Check.ge(0, n_failure_cases=1))})
 people = pa.table(
     {
         "id": pa.array([1, -2, None, 4, 5]),
@@ -77,6 +96,35 @@ def test_text_that_becomes_no_number_is_bad_and_the_others_are_checked_all_the_s
     assert bad[3] == "column 'id': field_uniqueness: 1"
 
 
+def test_values_are_of_their_types_one_by_one() -> None:
+    columns = {
+        "code": [1, None, 3, 4, 5, 6, 7],
+        "day": ["2020-01-02", "9999-01-01", "02/01/2021", "2020-01-02 00:00:00", "1999-01-01", "soon", "2022-01-01"],
+        "late": ["true", "false", "No", "1", "0", "1", "x"],
+        "minutes": [1, None, 3, 4, 5, 6, 7],
+    }
+    assert Check(HERE + "Days")(pa.table(columns)) == {
+        0: "column 'day': field_uniqueness: \"2020-01-02 00:00:00\"",
+        1: "column 'day': coerce_dtype('datetime64[ns]'): \"9999-01-01\"",
+        3: "column 'day': field_uniqueness: \"2020-01-02 00:00:00\"",
+        4: "column 'day': greater_than_or_equal_to(2020-01-01 00:00:00): \"1999-01-01 00:00:00\"",
+        5: "column 'day': coerce_dtype('datetime64[ns]'): \"soon\"",
+        6: "column 'late': coerce_dtype('bool'): \"x\"",
+    }
+    assert Check(HERE + "Days")(pa.table(columns | {"late": pa.nulls(7, pa.string())})) == dict.fromkeys(
+        range(7), "column 'late': null, which bool has no place for"
+    )
+
+
+def test_a_value_that_a_check_raises_an_exception_for_is_one_bad_row() -> None:
+    bad = Check(HERE + "Inverse")(pa.table({"x": [2, 0, 3, 4, 5, 2]}))
+    assert bad == {
+        1: "column 'x': more: 0: ZeroDivisionError('division by zero')",
+        0: "column 'x': field_uniqueness: 2",
+        5: "column 'x': field_uniqueness: 2",
+    }
+
+
 def test_columns_that_are_named_by_a_pattern() -> None:
     check = Check(HERE + "Measures")
     assert check.columns(["m_a", "b", "m_b"]) == ["m_a", "m_b"]
@@ -94,6 +142,10 @@ def test_columns_that_are_named_by_a_pattern() -> None:
         ("People", dict(zip(people.column_names, people.columns, strict=True)) | {"id": ["1"] * 5}, "`coerce = True`"),
         ("Cells", {"id": ["1"], "more": [1]}, "column 'more' not in DataFrameSchema"),
         ("Measures", {"b": [1]}, "did not match any columns"),
+        ("Days", {"late": [True], "day": ["2020-01-01"], "minutes": [1.0], "code": ["1"]}, "'late' out-of-order"),
+        ("Lists", {"x": [[1]]}, "column 'x' holds lists, which `unique` cannot tell apart"),
+        ("Dropping", {"x": [1]}, "bad rows pass with `drop_invalid_rows` or `n_failure_cases`"),
+        ("First", {"x": [1]}, "bad rows pass with"),
         ("People.adult", {}, "it is no DataFrameModel or DataFrameSchema"),
         ("Nobody", {}, "has no Nobody"),
     ],
