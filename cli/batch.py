@@ -117,7 +117,9 @@ def batch(
     with nullcontext() if job.is_finished() else connected(address), _progress() as tell:
         report = run(job, tell)
     _say(report.lines())
-    if wanted is not None:
+    if wanted is not None and (version := publishing.already(job.place, wanted)) is not None:
+        _say([f"{version.name} version {version.number} is this job's already: {version.path}"])
+    elif wanted is not None:
         _say(publishing.publish(job.place, wanted).lines())
 
 

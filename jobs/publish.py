@@ -27,7 +27,7 @@ from servables.lookup_file import check_columns, write_lookup
 from servables.push import Pushed, push_model
 from servables.sources.base import without_secrets
 from servables.sources.named import is_remote
-from servables.store import check_name
+from servables.store import Version, check_name, find_version
 from servables.workplace import workplace
 
 FOLDERS = {"lookup": "lookups", "index": "indexes", "faiss": "indexes"}
@@ -62,6 +62,11 @@ class Publishing:
     def folder(self) -> Path:
         """Where its versions lie."""
         return self.root / self.servable
+
+    @property
+    def how(self) -> dict[str, str]:
+        """What decides the content beside the job, as JSON."""
+        return {"key": self.key, "form": self.form, "vector": self.vector, "metric": self.metric}
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,17 @@ def _vector(outputs: Mapping[str, TensorSpec]) -> str:
 _FLOATS = (Datatype.FP16, Datatype.BF16, Datatype.FP32, Datatype.FP64)
 
 
+def already(place: Place, wanted: Publishing) -> Version | None:
+    """The newest version, if it is this job's already: a schedule may say a second time that it be published."""
+    try:
+        newest = find_version(wanted.folder)
+        about = orjson.loads((newest.path / JOB).read_bytes())
+    except (ModelError, OSError, orjson.JSONDecodeError):  # there is none, or it is no job's
+        return None
+    same = about.get("how") == wanted.how and about.get("job") == place.read_json(manifest.FILE)
+    return newest if same else None
+
+
 def publish(place: Place, wanted: Publishing) -> Published:
     """Publish what a job answered: all of it as one new version, or nothing. The job is finished.
 
@@ -161,7 +177,7 @@ def publish(place: Place, wanted: Publishing) -> Published:
     about = _job(place, parts)
     table = _table(place, parts, wanted)
     left_out = sum(part.bad for part in parts)
-    document = {"output": str(place), "rows": table.num_rows, "left_out": left_out, "job": about}
+    document = {"output": str(place), "rows": table.num_rows, "left_out": left_out, "how": wanted.how, "job": about}
     try:
         with workplace(wanted.folder) as folder:
             version = folder / "version"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from configs.errors import ConfigError, ModelError
 from jobs.job import Asked, Job, prepare, run
-from jobs.publish import Form, Published, plan, publish
+from jobs.publish import Form, Published, already, plan, publish
 from servables.base import LoadOptions
 from servables.load import load_servable
 from servables.store import find_version
@@ -100,6 +100,18 @@ def test_each_time_it_is_the_next_version_and_an_old_output_will_do(folder: Path
     assert run(again).resumed == ROWS
     assert published(again, "store/turns").pushed.version.number == 2
     assert sorted(path.name for path in (folder / "store/turns").iterdir()) == ["1", "2"]
+
+
+def test_what_is_published_already_is_known(folder: Path) -> None:
+    job = finished(folder)
+    wanted = plan(job, "turns", "id")
+    assert already(job.place, wanted) is None
+    published(job)
+    found = already(job.place, wanted)
+    assert found is not None
+    assert found.number == 1
+    assert already(job.place, plan(job, "turns", "id", "index")) is None
+    assert already(finished(folder, overwrite=True).place, wanted) is None
 
 
 def test_the_command_publishes_when_the_job_is_done(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
