@@ -64,4 +64,9 @@ def own_error(error: ray.exceptions.RayError) -> MillraceError:
         if isinstance(cause, MillraceError) and not isinstance(cause, ray.exceptions.RayError):
             return type(cause)(cause.message)
         cause = inner
+    if isinstance(error, ray.exceptions.RayActorError):
+        return NodeError(
+            "a process of the job died again each time that it was started over: a node ends its process, or memory is "
+            "short (try smaller --part-rows or --batch-rows); --resume goes on with the parts that are left"
+        )
     return NodeError(f"the job failed: {reason([str(error)])}")

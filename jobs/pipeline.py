@@ -26,6 +26,9 @@ from jobs.working import Working
 READERS = 2
 """Units that are read side by side. They book no CPUs: the processes of the nodes may have booked all of them."""
 
+RETRIES = 3
+"""How often a part is taken up again whose process died; Ray Data would for ever, even if a row is what ends it."""
+
 Block = dict[str, np.ndarray]
 
 
@@ -89,13 +92,14 @@ def _settings() -> Iterator[None]:
     context = before.copy()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a part is a block: it goes on as soon as it is read
+    context.execution_no_progress_timeout_s = -1  # a part may take hours
     context.raise_original_map_exception = True  # with its reason, which Ray's own error loses on its way
     with DataContext.current(context):
         yield
 
 
 def _dataset(work: Work, counts: Any) -> Dataset:
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of plans and progress bars; ours are others
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it tells of plans, and of errors that are raised, too
     items = [{COLUMN: pickle.dumps(unit)} for unit in work.units]
     data = ray.data.from_items(items, override_num_blocks=len(items))
     readers = TaskPoolStrategy(size=min(READERS, len(work.units)))  # Ray warns of more than there are inputs
@@ -108,6 +112,7 @@ def _dataset(work: Work, counts: Any) -> Dataset:
             batch_size=1,
             num_cpus=link.cpus,
             num_gpus=link.gpus or None,
+            max_task_retries=RETRIES,
             compute=ActorPoolStrategy(min_size=link.replicas.min, max_size=link.replicas.max),
         )
     return data

@@ -104,3 +104,18 @@ def test_what_is_wrong_is_one_message(digits: Path) -> None:
     assert wrong.returncode == 1
     assert "input 'image' (UINT8[-1, 8, 8]): there is no column 'pixels'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_a_row_that_ends_its_process_ends_the_job(tmp_path: Path) -> None:
+    node = {"call": "tests.support.fatal:exit_at_five", "inputs": {"x": "x"}, "outputs": {"y": "INT64[-1]"}}
+    graph = {"name": "g", "inputs": {"x": "INT64[-1]"}, "nodes": {"n": node}, "outputs": {"y": "n.y"}}
+    (tmp_path / "g.yaml").write_text(json.dumps(graph))
+    pq.write_table(pa.table({"x": list(range(40))}), tmp_path / "in.parquet")
+    options = ["--input", str(tmp_path / "in.parquet"), "--output", str(tmp_path / "out"), "--part-rows", "10"]
+    ended = subprocess.run(
+        millrace("batch", str(tmp_path / "g.yaml"), *options),
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "a process of the job died again each time" in ended.stderr
+    assert "Traceback" not in ended.stderr
