@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -101,4 +102,4 @@ class Profile:
 
 def chance_of(part: str) -> np.random.Generator:
     """The same sample each time that a part is made."""
-    return np.random.default_rng(list(part.encode()))
+    return np.random.default_rng(crc32(part.encode()))

@@ -161,13 +161,13 @@ class Texts:
         lengths = pc.binary_length(texts).to_numpy()
         self.lengths.add(lengths.reshape(rows, len(lengths) // max(rows, 1)), chance)
         counted = pc.value_counts(_keys(texts, int(lengths.max(initial=0))))
-        values, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
-        once = len(values) <= _MANY
-        for value, count in zip(values, counts, strict=True):
-            text = value.decode("utf-8", "backslashreplace")
+        values, counts = counted.field("values"), counted.field("counts").to_numpy()
+        found = _decoded(values)
+        for text in found:
             self.distinct.update(text)
-            if (once or count > 1) and len(value) <= LONG:
-                self.frequent.update(text, count)
+        several = (counts > 1) | (len(counts) <= _MANY)
+        for index in np.flatnonzero(several & (pc.binary_length(values).to_numpy() <= LONG)).tolist():
+            self.frequent.update(found[index], int(counts[index]))
 
     def merge(self, other: "Texts") -> None:
         """Take in what another one has seen."""
@@ -210,6 +210,13 @@ def _keys(texts: pa.Array, longest: int) -> pa.Array:
     ends = [pc.binary_slice(texts, 0, LONG // 2), pc.binary_slice(texts, -LONG // 2), size]
     joined = pc.binary_join_element_wise(*ends, b"\0")
     return pc.if_else(pc.less_equal(pc.binary_length(texts), LONG), texts, joined)
+
+
+def _decoded(texts: pa.Array) -> list[str]:
+    try:
+        return texts.cast(pa.string()).to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+    except pa.ArrowInvalid:
+        return [text.decode("utf-8", "backslashreplace") for text in texts.to_pylist()]
 
 
 def _text(content: bytes) -> str:
