@@ -130,8 +130,8 @@ def test_empty_parts(problems):
         ),
         (
             "{modle: m}",
-            "n: a node has exactly one of the keys call, model, models, lookup, retrieve, ensemble, switch, graph; this one has "
-            'none of them (value {"modle": "m"}); did you mean `model`?',
+            "n: a node has exactly one of the keys call, model, models, lookup, retrieve, ensemble, switch, graph; "
+            'this one has none of them (value {"modle": "m"}); did you mean `model`?',
         ),
         ("{model: m, inputs: {x: 3}}", "n.inputs.x: must be text (value 3); put it in quotes"),
         (
