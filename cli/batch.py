@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,7 +61,7 @@ def batch(
     ] = None,
     part_rows: Annotated[int, typer.Option(help="Most rows of an output file.", min=1)] = 8192,
     processes: Annotated[int, typer.Option(help="For the nodes that are not placed.", min=1)] = 1,
-    cpus: Annotated[float, typer.Option(help="CPUs of each of them.", min=0.01)] = 1.0,
+    cpus: Annotated[float, typer.Option(help="CPUs of each of them; less where there are few.", min=0.1)] = 1.0,
     max_errors: Annotated[int | None, typer.Option(help="End when more rows have no answer.", min=0)] = None,
     publish: Annotated[
         str | None, typer.Option(help="Make the answers a new version of this lookup table, or see --publish-as.")
@@ -72,7 +73,9 @@ def batch(
     metric: Annotated[Literal["cosine", "inner_product", "l2"], typer.Option(help="Of an index.")] = "cosine",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the job that was begun in the output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the job's output that is there.")] = False,
-    profile: Annotated[str, typer.Option(help="Placement profile of the graph, e.g. `cpu`.")] = "",
+    profile: Annotated[
+        str, typer.Option(help="Placement profile of the graph; auto: `cpu` where there is no GPU.")
+    ] = "auto",
     root: Annotated[
         Path | None, typer.Option(help="Folder that relative model paths start from (default: here).")
     ] = None,
@@ -83,7 +86,7 @@ def batch(
     The output has a file for each part, `_errors/` for rows without an answer, and _report.json.
     """
     from jobs import publish as publishing
-    from jobs.cluster import connected
+    from jobs.cluster import connected, has_gpu
     from jobs.job import Asked, prepare, run
 
     if format not in FORMATS:
@@ -112,10 +115,23 @@ def batch(
         resume=resume,
         overwrite=overwrite,
     )
-    job = prepare(asked)
-    wanted = None if publish is None else publishing.plan(job, publish, key, publish_as, metric)
-    with nullcontext() if job.is_finished() else connected(address), _progress() as tell:
-        report = run(job, tell)
+    with ExitStack() as stack:
+        if address is not None:  # a cluster that is there answers at once, and says whether it has GPUs
+            stack.enter_context(connected(address))
+        if profile == "auto":
+            asked = replace(asked, profile="gpu" if has_gpu() else "cpu")
+        job = prepare(asked)
+        wanted = None if publish is None else publishing.plan(job, publish, key, publish_as, metric)
+        if job.is_finished():
+            out.print("nothing is left to do; the run that ended it said:")
+        elif address is None:
+            err.print("starting Ray and the job's processes …")
+            stack.enter_context(connected(None))
+        try:
+            report = run(job, stack.enter_context(_progress()))
+        except KeyboardInterrupt:
+            err.print(f"interrupted; what is whole in {job.place} stays: --resume goes on")
+            raise
     _say(report.lines())
     if wanted is not None and (version := publishing.already(job.place, wanted)) is not None:
         _say([f"{version.name} version {version.number} is this job's already: {version.path}"])

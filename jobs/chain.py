@@ -23,6 +23,8 @@ class Link:
     """With these steps only; what would be a stage of its own is a node of these processes."""
     cpus: float
     gpus: float
+    placed: bool
+    """Whether the graph says what it books."""
     replicas: Replicas
     keeps: frozenset[Edge]
     """What later links read, or the graph gives."""
@@ -125,9 +127,9 @@ def _link(plan: Plan, groups: list[list[int]], number: int, cpus: float, replica
     made = replace(plan, steps=tuple(steps))
     kept = frozenset(keeps | set(plan.graph.outputs.values()))
     if not _placed(plan, groups[number][0]):
-        return Link(made, cpus, 0.0, replicas, kept)
+        return Link(made, cpus, 0.0, False, replicas, kept)
     config = plan.graph.nodes[steps[0].units[0]].config
-    return Link(made, config.cpus or 1.0, config.gpus, config.replicas or _one(), kept)
+    return Link(made, config.cpus or 1.0, config.gpus, True, config.replicas or _one(), kept)
 
 
 def _one() -> Replicas:

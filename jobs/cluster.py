@@ -1,9 +1,12 @@
 """The Ray that a job runs on: one of its own on this machine, or a cluster that is there; and what failed there."""
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -11,6 +14,9 @@ import ray
 from configs.errors import ConfigError, MillraceError, NodeError, reason
 from jobs.chain import Link
 from servables.files import one_line
+
+_LEAST_CPUS = 0.1
+"""That a process books."""
 
 
 @contextmanager
@@ -42,18 +48,34 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def check_room(links: Sequence[Link]) -> None:
-    """Raises ConfigError if Ray has less than the fewest processes book: they would wait for ever."""
+def has_gpu() -> bool:
+    """Of the cluster; before Ray is there, of this machine."""
+    if ray.is_initialized():
+        return bool(ray.cluster_resources().get("GPU", 0))
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def fitted(links: Sequence[Link]) -> list[Link]:
+    """Links that Ray has room for: what is not placed books less where there are few CPUs.
+
+    Raises ConfigError if Ray has less than the fewest processes book even so: they would wait for ever.
+    """
     has = ray.cluster_resources()
-    for resource, needs in (
-        ("CPU", sum(link.cpus * link.replicas.min for link in links)),
-        ("GPU", sum(link.gpus * link.replicas.min for link in links)),
-    ):
-        if needs > has.get(resource, 0.0):
-            raise ConfigError(
-                f"the job's processes book {needs:g} {resource}s, and Ray has {has.get(resource, 0.0):g}; give fewer "
-                "--processes or --cpus, the nodes fewer replicas (`profiles` do), or the cluster more"
-            )
+    cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
+    placed = sum(link.cpus * link.replicas.min for link in links if link.placed)
+    others = sum(link.replicas.min for link in links if not link.placed)
+    if placed + others * _LEAST_CPUS > cpus:
+        raise ConfigError(
+            f"the graph's placed nodes book {placed:g} CPUs, {others} other processes need {_LEAST_CPUS:g} each, and "
+            f"Ray has {cpus:g}; give the nodes fewer `cpus` or replicas (another --profile does), or more CPUs"
+        )
+    if (booked := sum(link.gpus * link.replicas.min for link in links)) > gpus:
+        raise ConfigError(
+            f"the graph's nodes book {booked:g} GPUs, and Ray has {gpus:g}; take a --profile without, as `cpu`, give "
+            "the nodes less, or the cluster more GPUs"
+        )
+    share = math.floor((cpus - placed) / max(others, 1) * 100) / 100
+    return [link if link.placed else replace(link, cpus=min(link.cpus, share)) for link in links]
 
 
 def own_error(error: ray.exceptions.RayError) -> MillraceError:

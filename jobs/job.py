@@ -151,10 +151,12 @@ class Job:
         )
 
     def is_finished(self) -> bool:
+        """Whether earlier runs did all of it, and told so."""
+        return self.place.exists(REPORT) and self.all_done()
+
+    def all_done(self) -> bool:
         """Whether earlier runs did all of it, so that it needs no Ray."""
-        if not (self.going_on and self.place.exists(REPORT)):
-            return False
-        done = done_units(finished(self.place))
+        done = done_units(finished(self.place)) if self.going_on else frozenset[int]()
         return all(unit.index in done for unit in self.units)
 
     def with_calls(self, calls: Mapping[str, int]) -> "Job":
@@ -201,12 +203,11 @@ class Running:
     def parts(self, told: Callable[[Mapping[str, int]], None]) -> Generator[Finished]:
         """Each part that is left, when its files are whole; `told` hears from another thread how far each stage is."""
         if self.left:
-            from jobs.cluster import check_room  # these two need Ray
+            from jobs.cluster import fitted  # these two need Ray
             from jobs.pipeline import Work, finished_parts
 
-            check_room(self.links)
-            versions = self.job.manifest.versions
-            work = Work(self.left, self.reader, self.links, self.job.graph.root, versions, self.finishing)
+            links, versions = fitted(self.links), self.job.manifest.versions
+            work = Work(self.left, self.reader, links, self.job.graph.root, versions, self.finishing)
             yield from finished_parts(work, told)
 
     def report(self, tally: Tally, seconds: float) -> Report:
@@ -235,6 +236,10 @@ def run(job: Job, tell: Tell = Silent()) -> Report:  # noqa: B008 - it keeps not
     """
     if job.is_finished():
         return Report.parsed(job.place.read_json(REPORT))
+    if not job.all_done():
+        from jobs.cluster import fitted  # needs Ray
+
+        fitted(job.links())  # before anything is written
     running = _probed(job).begin()
     tally = running.tally
     started = time.monotonic()
@@ -257,13 +262,12 @@ def _probed(job: Job) -> Job:
     said = job.asked.batch_rows is not None or all(says_rows(node) for node in job.graph.flat.nodes.values())
     if job.going_on or said or not holds(job.units, math.ceil(PROBED_ROWS / job.asked.sample)):
         return job
-    from jobs.cluster import check_room  # these two need Ray
+    from jobs.cluster import fitted  # these two need Ray
     from jobs.probe import SIZES, probe
 
-    check_room(job.links())
     large = job.with_calls(dict.fromkeys(job.graph.flat.nodes, SIZES[-1]))
     unit = max(job.units, key=lambda unit: unit.rows or 0)
-    return job.with_calls(probe(unit, large.reader(), large.links(), job.graph.root, job.manifest.versions))
+    return job.with_calls(probe(unit, large.reader(), fitted(large.links()), job.graph.root, job.manifest.versions))
 
 
 def _check_errors(job: Job, tally: Tally) -> None:

@@ -110,7 +110,7 @@ def plan(job: Job, name: str, key: str, form: Form = "lookup", metric: Metric = 
     columns = _columns(job)
     if key not in columns.names:
         has = ", ".join(columns.names)
-        raise ConfigError(f"--key {key}: the output has the columns {has}; keep that one: --keep {key}")
+        raise ConfigError(f"--key {key}: the output has the columns {has}; name one of them, or --keep another")
     if form == "lookup":
         check_columns(columns, key)
         return Publishing(servable, job.asked.root, key)

@@ -90,7 +90,7 @@ class Report:
 
     def lines(self) -> list[str]:
         """As text."""
-        done = f"{self.rows:,} rows in {self.parts} parts, {self.bad:,} without an answer"
+        done = f"{self.rows:,} rows in {self.parts} part{'s' * (self.parts != 1)}, {self.bad:,} without an answer"
         lines = [f"{self.graph} → {self.output}: {done}"]
         if self.resumed:
             lines.append(f"of them {self.resumed:,} rows by an earlier run")

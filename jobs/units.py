@@ -188,7 +188,8 @@ def _agreed(files: Sequence[_File]) -> str:
     if len(formats) > 1:
         counts = ", ".join(f"{count} {name}" for name, count in sorted(formats.items()))
         raise ConfigError(
-            f"the inputs are of several formats ({counts}); say one with --input-format, or name one by a pattern"
+            f"the inputs are of several formats ({counts}); say one with --input-format, whose files alone are then "
+            "read, or name one by a pattern"
         )
     return next(iter(formats))
 

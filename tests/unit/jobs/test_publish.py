@@ -121,11 +121,11 @@ def test_the_command_publishes_when_the_job_is_done(folder: Path, monkeypatch: p
     command += ["--output", str(folder / "out"), "--keep", "id", "--publish", "turns"]
     done = CliRunner().invoke(app, [*command, "--publish-as", "faiss", "--metric", "l2"])
     assert done.exit_code == 0, done.output
-    assert "40 rows in 1 parts, 1 without an answer" in done.output
+    assert "40 rows in 1 part, 1 without an answer" in done.output
     assert "turns version 1 is published" in done.output
     assert json.loads((folder / "indexes/turns/1/index.json").read_text())["metric"] == "l2"
     wrong = CliRunner().invoke(app, [*command, "--resume", "--key", "name"])
-    assert "--keep name" in str(wrong.exception)
+    assert "--keep another" in str(wrong.exception)
     monkeypatch.setattr("jobs.cluster.connected", None)  # what is finished needs no Ray
     again = CliRunner().invoke(app, [*command, "--resume"])
     assert "of them 40 rows by an earlier run" in again.output
@@ -153,7 +153,7 @@ def test_a_row_has_one_key_or_nothing_is_published(folder: Path) -> None:
 
 
 def test_what_cannot_be_published_is_said_before_the_job(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--key user: the output has the columns id, text, vector.*--keep user"):
+    with pytest.raises(ConfigError, match=r"--key user: the output has the columns id, text, vector.*--keep another"):
         plan(prepared(folder), "turns", "user")
     with pytest.raises(
         ConfigError, match=r"one output that is a vector of floats; of text BYTES\[-1, 2\] it could be 0"
