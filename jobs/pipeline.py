@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
+from ray.util.annotations import RayDeprecationWarning
 
 from jobs.chain import Link
 from jobs.cluster import own_error
@@ -94,7 +96,8 @@ def _settings() -> Iterator[None]:
     context.target_max_block_size = 1  # a part is a block: it goes on as soon as it is read
     context.execution_no_progress_timeout_s = -1  # a part may take hours
     context.raise_original_map_exception = True  # with its reason, which Ray's own error loses on its way
-    with DataContext.current(context):
+    with DataContext.current(context), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RayDeprecationWarning)  # until 2.64 nothing else says `max_task_retries`
         yield
 
 
