@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from configs.errors import ConfigError
-from configs.serve import find_root
+from configs.serve import find_root, placement_profile
 
 if TYPE_CHECKING:
     from jobs.tally import Tally
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 err = Console(stderr=True)
 out = Console()
 
-FORMATS = ("parquet", "csv", "jsonl")
 LINE_EVERY = 20
 """Without a terminal, a line after so many parts."""
 _WRITTEN = "written"
@@ -89,8 +88,6 @@ def batch(
     from jobs.cluster import connected, has_gpu
     from jobs.job import Asked, prepare, run
 
-    if format not in FORMATS:
-        raise ConfigError(f"--format {format}: use {', '.join(FORMATS)}")
     if publish is None and (publish_as, key, metric) != ("lookup", "id", "cosine"):
         raise ConfigError("--publish-as, --key and --metric go with --publish <name>; give it, or leave them out")
     asked = Asked(
@@ -98,7 +95,6 @@ def batch(
         root=find_root(str(root) if root else None, [str(graph)]),
         inputs=input,
         output=output,
-        profile=profile,
         input_format=input_format,
         format=format,
         columns=_pairs("--column", column),
@@ -118,9 +114,7 @@ def batch(
     with ExitStack() as stack:
         if address is not None:  # a cluster that is there answers at once, and says whether it has GPUs
             stack.enter_context(connected(address))
-        if profile == "auto":
-            asked = replace(asked, profile="gpu" if has_gpu() else "cpu")
-        job = prepare(asked)
+        job = prepare(replace(asked, profile=placement_profile(profile, has_gpu)))
         wanted = None if publish is None else publishing.plan(job, publish, key, publish_as, metric)
         if job.is_finished():
             out.print("nothing is left to do; the run that ended it said:")

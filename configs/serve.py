@@ -1,6 +1,6 @@
 """The arguments of our application in `serve_config.yaml`, and a strict check of that whole file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -124,6 +124,11 @@ class AppArgs(Frozen):
     name: str = Field("millrace", min_length=1, description="Server name in the metadata of the v2 protocol.")
     tracing: TracingArgs | None = Field(None, description="Where spans of requests go; without it there are none.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
+
+
+def placement_profile(given: str, has_gpu: Callable[[], bool]) -> str:
+    """The profile of the graphs: what is given; for `auto`, `gpu` or `cpu` by whether there is a GPU."""
+    return given if given != "auto" else ("gpu" if has_gpu() else "cpu")
 
 
 def find_root(root: str | None, graphs: Sequence[str]) -> Path:

@@ -10,7 +10,7 @@ from configs.documents import Texts
 from configs.errors import ConfigError
 from configs.graph import SubgraphNode
 from configs.loader import load_graph
-from configs.serve import AppArgs, find_root
+from configs.serve import AppArgs, find_root, placement_profile
 from deployments.catalogue import catalogue
 from deployments.control import Control
 from deployments.gateway import Gateway
@@ -27,7 +27,7 @@ def build(args: AppArgs) -> serve.Application:
         ConfigError: every problem of every graph, or of the routers; Serve shows it as why the deployment failed.
     """
     root = find_root(args.root, args.graphs)
-    profile = args.profile if args.profile != "auto" else ("gpu" if _has_gpu() else "cpu")
+    profile = placement_profile(args.profile, _has_gpu)
     texts = {root / path: text for path, text in (args.graph_texts or {}).items()}
     checked = check_all([root / path for path in args.graphs], root, profile, texts)
     import_routers(args.routers, [graph.flat.name for graph in checked])

@@ -106,3 +106,5 @@ _ENCODERS: dict[str, Callable[[pa.Table, Mapping[str, str]], pa.Buffer]] = {
     "csv": _csv,
     "jsonl": _jsonl,
 }
+FORMATS = tuple(_ENCODERS)
+"""That an output can have."""

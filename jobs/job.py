@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from jobs import manifest, profile
 from jobs.chain import CALL_ROWS, Link, chain, for_a_job, says_rows
 from jobs.checks import Check
 from jobs.columns import check, constants, types
+from jobs.encoding import FORMATS
 from jobs.finishing import ERRORS, Finishing
 from jobs.limit import holds, limited
 from jobs.manifest import Manifest, Options
@@ -107,7 +109,7 @@ class TooManyErrors(ConfigError):
 
 @dataclass(frozen=True)
 class Job:
-    """A job of which all is known that can be known without Ray. Nothing has been written yet."""
+    """A job of which all is known that can be known without Ray. Nothing has been written yet; it is begun once."""
 
     asked: Asked
     graph: CheckedGraph
@@ -156,7 +158,7 @@ class Job:
 
     def all_done(self) -> bool:
         """Whether earlier runs did all of it, so that it needs no Ray."""
-        done = done_units(finished(self.place)) if self.going_on else frozenset[int]()
+        done = done_units(self._earlier[0])
         return all(unit.index in done for unit in self.units)
 
     def with_calls(self, calls: Mapping[str, int]) -> "Job":
@@ -165,10 +167,7 @@ class Job:
 
     def begin(self) -> "Running":
         """From now on the output is this run's."""
-        before, tally = [], Tally()
-        for part in finished(self.place) if self.going_on else ():
-            tally.add(part, resumed=True)
-            before.append(replace(part, profiles={}))  # merged into one, which is small however many parts there are
+        before, tally = self._earlier
         job = take(self.place, self.manifest, fresh=not self.going_on)
         metadata = {"millrace.graph": job.graph, "millrace.graph_digest": job.graph_digest}
         metadata |= {f"millrace.version.{node}": f"{v.model}/{v.number}" for node, v in job.versions.items()}
@@ -176,6 +175,15 @@ class Job:
         finishing = Finishing(self.place, self.asked.format, outputs, specs, metadata, job.run)
         reader = self.reader(frozenset(part.name for part in before))
         return Running(self, before, tally, self.links(), reader, finishing)
+
+    @cached_property
+    def _earlier(self) -> tuple[list[Finished], Tally]:
+        """The parts that earlier runs finished, and their sums; each part's word is read once."""
+        before, tally = [], Tally()
+        for part in finished(self.place) if self.going_on else ():
+            tally.add(part, resumed=True)
+            before.append(replace(part, profiles={}))  # merged into one, which is small however many parts there are
+        return before, tally
 
     def _plan(self) -> Plan:
         return compile_plan(for_a_job(self.graph.flat, self.manifest.calls), self.asked.cpus)
@@ -286,6 +294,8 @@ def prepare(asked: Asked) -> Job:
         ConfigError: what is asked for cannot be done: graph, columns, or an output that is another job's.
         MillraceError: a model is not there.
     """
+    if asked.format not in FORMATS:
+        raise ConfigError(f"--format {asked.format}: use {', '.join(FORMATS)}")
     if not 0 < asked.sample <= 1:
         raise ConfigError(f"sample {asked.sample}: take a share of the rows above 0, and at most 1")
     checked = check_file(asked.graph, asked.root, asked.profile)

@@ -1,5 +1,6 @@
 """The first rows of a data set: its units, the last one cut; and whether there are many."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ def limited(units: Sequence[Unit], most: int) -> list[Unit]:
     for unit in units:
         if left <= 0:
             break
-        rows = min(left, _counted(unit, left) if unit.rows is None else unit.rows)
+        rows = min(left, _counted(unit, left)[0] if unit.rows is None else unit.rows)
         taken.append(replace(unit, rows=rows, paths=unit.paths[:rows] if unit.format == "images" else unit.paths))
         left -= rows
     return taken
@@ -28,25 +29,23 @@ def limited(units: Sequence[Unit], most: int) -> list[Unit]:
 
 def holds(units: Sequence[Unit], rows: int) -> bool:
     """Whether there are so many rows, or more than can be counted soon."""
-    counted = size = 0
+    counted, left = 0, _MUCH
     for unit in units:
         if unit.rows is not None:
             counted += unit.rows
         else:
-            for piece in read(unit, _ROWS, _BYTES):
-                counted, size = counted + piece.table.num_rows, size + piece.table.nbytes
-                if counted >= rows or size >= _MUCH:
-                    break
-        if counted >= rows or size >= _MUCH:
+            more, size = _counted(unit, rows - counted, left)
+            counted, left = counted + more, left - size
+        if counted >= rows or left <= 0:
             return True
     return False
 
 
-def _counted(unit: Unit, most: int) -> int:
-    """Rows of a unit, or `most` if it has more."""
-    counted = 0
+def _counted(unit: Unit, most: int, most_bytes: float = math.inf) -> tuple[int, int]:
+    """Rows of a unit and their bytes, until there are so many of either."""
+    rows = size = 0
     for piece in read(unit, _ROWS, _BYTES):
-        counted += piece.table.num_rows
-        if counted >= most:
+        rows, size = rows + piece.table.num_rows, size + piece.table.nbytes
+        if rows >= most or size >= most_bytes:
             break
-    return min(counted, most)
+    return rows, size
